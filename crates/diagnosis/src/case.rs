@@ -1,0 +1,158 @@
+//! A case: all that was measured for one target. Groups it by service, has each judged, sums up.
+
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use hoofbeat_observation::{Body, Measurement, Role, Service};
+
+use crate::{
+    Confidence, Diagnosis, Finding, Verdict,
+    asking,
+    bench::{Bench, dialect_of},
+    evidence, explain,
+    hearing::Hearing,
+    judge,
+    policy::Policy,
+    remedy, weakness,
+};
+
+/// How a case is to be judged.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Wall clock, seconds since 1970; used only where a measurement does not tell its own time.
+    pub now: i64,
+    /// Tests that are harmless but not RFC-legal may be asked for: the server is the user's own.
+    pub thorough: bool,
+    /// Tests (see [`crate::Question::id`]) that will not or could not be run, and why: not asked again.
+    pub declined: Vec<(String, String)>,
+}
+
+/// All that was measured for one target.
+#[derive(Debug, Clone)]
+pub struct Case<'a> {
+    /// The target as typed; empty for a check of the network one sits on.
+    pub target: &'a str,
+    /// The measurements, in the order in which they were made.
+    pub measurements: &'a [Measurement],
+    /// How to judge.
+    pub settings: Settings,
+}
+
+/// Judges a case.
+///
+/// The same measurements and settings give the same diagnosis, however often and wherever it is called.
+/// With no dialogue to a target service, the controls themselves are judged: does this network interfere?
+///
+/// ```
+/// use hoofbeat_diagnosis::{Case, Settings, Verdict, diagnose};
+/// let nothing = diagnose(&Case { target: "example.org", measurements: &[], settings: Settings::default() });
+/// assert_eq!((nothing.overall.verdict, nothing.exit_status()), (Verdict::Inconclusive, 3));
+/// ```
+#[must_use]
+pub fn diagnose(case: &Case<'_>) -> Diagnosis {
+    let hearings: Vec<Hearing<'_>> = case.measurements.iter().filter_map(Hearing::of).collect();
+    let is_target = |hearing: &&Hearing<'_>| hearing.dialogue.role == Role::Target;
+    let network_only = !hearings.iter().any(|hearing| is_target(&hearing));
+    let judged = |hearing: &&Hearing<'_>| if network_only { matches!(hearing.dialogue.role, Role::Control { .. }) } else { is_target(hearing) };
+    let mut services: Vec<&Service> = Vec::new();
+    for hearing in hearings.iter().filter(judged) {
+        if !services.contains(&&hearing.dialogue.service) {
+            services.push(&hearing.dialogue.service);
+        }
+    }
+    if services.is_empty() {
+        return without_services(case);
+    }
+    let mut findings = Vec::new();
+    let mut sentences = Vec::new();
+    let mut questions = Vec::new();
+    for service in services {
+        let bench = bench(case, &hearings, service, network_only);
+        let (finding, sentence, open) = find(&bench);
+        findings.push(finding);
+        sentences.push(sentence);
+        for question in open {
+            if !questions.contains(&question) {
+                questions.push(question);
+            }
+        }
+    }
+    Diagnosis { overall: explain::overall(&findings, &sentences), findings, questions }
+}
+
+fn without_services(case: &Case<'_>) -> Diagnosis {
+    let why = case.measurements.iter().find_map(|measurement| match &measurement.body {
+        Body::Unresolved(why) => Some(why),
+        _ => None,
+    });
+    let overall = why.map_or_else(|| explain::overall(&[], &[]), |why| explain::unresolved(case.target, why));
+    Diagnosis { overall, findings: Vec::new(), questions: Vec::new() }
+}
+
+fn bench<'c, 'a>(case: &'c Case<'a>, hearings: &'c [Hearing<'a>], service: &'a Service, network_only: bool) -> Bench<'c, 'a> {
+    let mut bench = Bench {
+        service,
+        hearings: Vec::new(),
+        siblings: Vec::new(),
+        controls: Vec::new(),
+        negatives: Vec::new(),
+        known: None,
+        policy: Policy::gather(case.measurements, service),
+        settings: &case.settings,
+        dialect: None,
+    };
+    for hearing in hearings {
+        let dialogue = hearing.dialogue;
+        let is_it = dialogue.service == *service;
+        let same_host = dialogue.service.host.eq_ignore_ascii_case(&service.host) && !service.host.is_empty();
+        let same_address = dialogue.service.address.is_some() && dialogue.service.address == service.address;
+        match &dialogue.role {
+            Role::Control { operator, known } if network_only && is_it => {
+                bench.known = Some((operator, known));
+                bench.hearings.push(hearing);
+            }
+            Role::Control { .. } => bench.controls.push(hearing),
+            Role::NegativeControl => bench.negatives.push(hearing),
+            Role::Target if is_it => bench.hearings.push(hearing),
+            Role::Target | Role::Sibling if same_host || same_address => bench.siblings.push(hearing),
+            Role::Target | Role::Sibling => {}
+        }
+    }
+    bench.dialect = dialect_of(&bench.hearings);
+    bench
+}
+
+fn find(bench: &Bench<'_, '_>) -> (Finding, String, Vec<crate::Question>) {
+    let weighed = judge::judge(bench);
+    let (open, not_run) = asking::questions(bench, &weighed);
+    let judge::Weighed { opinion, location, confidence } = weighed;
+    let (weaknesses, cited) = weakness::find(bench);
+    let mut evidence = opinion.evidence;
+    evidence.extend(cited);
+    evidence::deduplicate(&mut evidence);
+    let first_open = open.first().map(|question| explain::next(question).to_string());
+    let tls = judge::tls_facts(bench);
+    let mut finding = Finding {
+        service: bench.service.clone(),
+        verdict: opinion.verdict,
+        mechanism: opinion.mechanism,
+        product: opinion.product.map(ToString::to_string),
+        location,
+        confidence,
+        encryption: opinion.encryption,
+        tls,
+        weaknesses,
+        evidence,
+        innocent: opinion.innocent,
+        not_run,
+        next: first_open.or(opinion.next),
+        remedies: Vec::new(),
+    };
+    if finding.next.is_none() && finding.verdict != Verdict::Clear && confidence > Confidence::Established {
+        finding.next = finding.not_run.iter().find(|test| test.test != "recording").map(|test| alloc::format!("{} (not run: {})", test.test, test.why));
+    }
+    finding.remedies = remedy::remedies(&finding);
+    let sentence = explain::finding(&finding, &opinion.reason);
+    (finding, sentence, open)
+}

@@ -1,0 +1,192 @@
+//! Whose words are these? Recognises the server by its replies and tells its own refusals from others'.
+//!
+//! A foreign refusal is a contradiction only where the rest of the session shows, by at least two marks
+//! or one unmistakable one, which server it is. An unknown server's words accuse nobody.
+
+use alloc::string::String;
+use hoofbeat_session::{Label, Layer, Protocol, Status};
+
+use crate::{
+    dialect::{DIALECTS, Dialect, Refusal},
+    fingerprint::catalogue::{FORGED, Forged},
+    hearing::{Hearing, Step},
+    pattern,
+};
+
+/// Marks that are needed to call a server by its name.
+const ENOUGH: u8 = 2;
+
+/// The server's dialect, where its replies show it. Replies to STARTTLS are left out: they are in question.
+pub(crate) fn recognise(hearings: &[&Hearing<'_>]) -> Option<&'static Dialect> {
+    let mut best: Option<(u8, &'static Dialect)> = None;
+    let mut tied = false;
+    for dialect in DIALECTS {
+        let marks = hearings.iter().map(|hearing| marks_in(dialect, hearing)).max().unwrap_or(0);
+        match best {
+            Some((most, _)) if marks < most => {}
+            Some((most, _)) if marks == most => tied = true,
+            _ => {
+                best = Some((marks, dialect));
+                tied = false;
+            }
+        }
+    }
+    best.filter(|(marks, _)| *marks >= ENOUGH && !tied).map(|(_, dialect)| dialect)
+}
+
+fn marks_in(dialect: &Dialect, hearing: &Hearing<'_>) -> u8 {
+    if dialect.protocol != hearing.protocol() && !(dialect.protocol == Protocol::Smtp && hearing.protocol() == Protocol::Lmtp) {
+        return 0;
+    }
+    let said = |label: Label, patterns: &[&str]| {
+        hearing.steps.iter().any(|step| step.exchange.label == label && step.answered() && pattern::any(patterns, &step.line))
+    };
+    let mut marks = 0;
+    if said(Label::Greeting, dialect.greeting) {
+        marks += 2;
+    }
+    if said(Label::UnknownVerb, dialect.unknown) || said(Label::Capabilities, dialect.unknown) {
+        marks += 2;
+    }
+    // Courtesies are imitated; without a name or its words for the unknown nobody is recognised.
+    if marks == 0 {
+        return 0;
+    }
+    if said(Label::Noop, dialect.noop) {
+        marks += 1;
+    }
+    if said(Label::Quit, dialect.quit) {
+        marks += 1;
+    }
+    if fits_list(dialect, hearing) {
+        marks += 1;
+    }
+    marks
+}
+
+/// Whether every keyword of the list is this server's and in its order.
+pub(crate) fn fits_list(dialect: &Dialect, hearing: &Hearing<'_>) -> bool {
+    let Some(list) = hearing.list(Layer::Plain) else { return false };
+    let mut last = 0;
+    let mut known = 0;
+    for keyword in list.items.keywords() {
+        let base = keyword.split('=').next().unwrap_or(keyword);
+        match dialect.list.iter().position(|one| *one == base) {
+            Some(at) if at >= last => {
+                last = at;
+                known += 1;
+            }
+            _ => return false,
+        }
+    }
+    known >= 3
+}
+
+/// Where a refusal comes from, as far as its words tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    /// The server's own: it means this.
+    Own(&'static Dialect, Refusal),
+    /// Words that boxes or tools use, and this recognised server never.
+    Forged(&'static Forged, Option<&'static Dialect>),
+    /// Not in the form that this server gives all its other replies.
+    Shape(&'static str, Option<&'static Dialect>),
+    /// Not among the words of a recognised server that has no others.
+    Foreign(&'static Dialect),
+    /// Nothing speaks for or against the server.
+    Unlisted,
+}
+
+/// Judges the words of a refusal in a session.
+pub(crate) fn origin(hearing: &Hearing<'_>, step: &Step<'_>, dialect: Option<&'static Dialect>) -> Origin {
+    if let Some(dialect) = dialect
+        && let Some(refusal) = dialect.refusal(&step.line)
+    {
+        return Origin::Own(dialect, refusal);
+    }
+    let authoritative = dialect.filter(|dialect| dialect.authoritative);
+    let forged = FORGED.iter().find(|one| one.protocol == hearing.protocol() && pattern::matches(one.pattern, &step.line));
+    if let Some(forged) = forged
+        && (forged.unique || authoritative.is_some())
+    {
+        return Origin::Forged(forged, authoritative);
+    }
+    if let Some(why) = misshapen(hearing, step, dialect) {
+        return Origin::Shape(why, dialect);
+    }
+    if let Some(known) = dialect.filter(|dialect| dialect.authoritative && dialect.fixed) {
+        return Origin::Foreign(known);
+    }
+    if dialect.is_none()
+        && let Some((known, refusal)) = DIALECTS
+            .iter()
+            .filter(|known| known.protocol == hearing.protocol())
+            .find_map(|known| known.refusal(&step.line).filter(|refusal| *refusal != Refusal::Unknown).map(|refusal| (known, refusal)))
+    {
+        // An unrecognised server that uses a known server's exact words: its own, most likely.
+        return Origin::Own(known, refusal);
+    }
+    Origin::Unlisted
+}
+
+/// Why a reply to STARTTLS cannot have the form of this server's replies.
+fn misshapen(hearing: &Hearing<'_>, step: &Step<'_>, dialect: Option<&'static Dialect>) -> Option<&'static str> {
+    if !matches!(hearing.protocol(), Protocol::Smtp | Protocol::Lmtp) || !step.answered() {
+        return None;
+    }
+    if step.reply.status == Status::Intermediate {
+        return Some("no server answers STARTTLS with a 3xx code");
+    }
+    // A box may have deleted the promise; a recognised server keeps it all the same.
+    let promised = dialect.is_some_and(|dialect| dialect.enhanced) || hearing.list(Layer::Plain).is_some_and(|list| list.items.has("ENHANCEDSTATUSCODES"));
+    let kept = hearing
+        .steps
+        .iter()
+        .filter(|other| {
+            other.answered()
+                && other.exchange.layer == Layer::Plain
+                && matches!(other.exchange.label, Label::Noop | Label::UnknownVerb | Label::Quit | Label::SplitNoop)
+        })
+        .filter(|other| other.reply.enhanced.is_some())
+        .count();
+    let code = step.reply.code.unwrap_or(0);
+    (promised && kept >= 1 && step.reply.enhanced.is_none() && (400..600).contains(&code) && code != 421)
+        .then_some("the server promises enhanced status codes (RFC 2034) and gives them in its other replies, not in this one")
+}
+
+/// What the server seems to have received, where its reply quotes something else than was sent.
+pub(crate) fn altered_echo(hearing: &Hearing<'_>, step: &Step<'_>) -> Option<String> {
+    if !step.refused() {
+        return None;
+    }
+    let verb = step.verb(hearing.protocol());
+    if verb.len() < 4 || step.line.to_ascii_uppercase().contains(&verb.to_ascii_uppercase()) {
+        return None;
+    }
+    // A run of X as long as the verb (or the line), wherever it stands.
+    let runs = step.line.split(|c: char| c != 'X').filter(|run| run.len() >= 4);
+    for run in runs {
+        if run.len() == verb.len() || run.len() == step.sent.len() {
+            return Some(run.into());
+        }
+    }
+    // Something else of the verb's length between quotes.
+    let mut parts = step.line.split(['"', '\'']);
+    parts.next();
+    let quoted = parts.next()?;
+    let first = quoted.split_ascii_whitespace().next()?;
+    (first.len() == verb.len() && !first.eq_ignore_ascii_case(verb) && first.is_ascii()).then(|| first.into())
+}
+
+/// Whether STARTTLS and an unknown verb met the same words, the echoed verb aside.
+pub(crate) fn like_unknown(hearing: &Hearing<'_>, step: &Step<'_>) -> Option<bool> {
+    let unknown = hearing.step(Layer::Plain, Label::UnknownVerb).filter(|unknown| unknown.refused())?;
+    if !step.refused() {
+        return Some(false);
+    }
+    if altered_echo(hearing, step).is_some() {
+        return Some(true);
+    }
+    let protocol = hearing.protocol();
+    Some(unknown.line_without_verb(protocol) == step.line_without_verb(protocol))
+}

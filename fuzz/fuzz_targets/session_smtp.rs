@@ -1,0 +1,9 @@
+//! SMTP and LMTP (RFC 5321, 3207, 2033): any server stream, cut anywhere, neither breaks a session nor loses a byte of it.
+#![no_main]
+
+use hoofbeat_session::Protocol;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hoofbeat_fuzz::converse(
+    &[Protocol::Smtp, Protocol::Lmtp],
+    data
+));
