@@ -4,4 +4,4 @@
 //! measurements, and prints. See ARCHITECTURE.md for the house behind it.
 
 pub mod cli;
-// pub mod explain;
+pub mod explain;

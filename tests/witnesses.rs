@@ -243,7 +243,18 @@ mod dovecot_itself {
             return;
         };
         for (scheme, port) in services(&server) {
-            at(scheme, REMOTE, port, &certificates).is(port, "clear", CLEAR, &["verified"], 0);
+            let answer = at(scheme, REMOTE, port, &certificates);
+            // `ssl = required` with `disable_plaintext_auth = no`: this Dovecot lists USER in CAPA (and would refuse it).
+            let offers_user = scheme == "pop3";
+            answer.is(port, "clear", CLEAR, &["verified"], i32::from(offers_user));
+            assert_eq!(
+                answer.weaknesses(port),
+                if offers_user {
+                    &["auth-before-tls"][..]
+                } else {
+                    &[]
+                }
+            );
         }
     }
 

@@ -4,8 +4,8 @@
 use hoofbeat_diagnosis::{Case, Diagnosis, Header, Settings, diagnose, report};
 use hoofbeat_fuzz::{Played, play, turns};
 use hoofbeat_observation::{
-    Body, Connect, Dialogue, Ending, Handshake, HandshakeOutcome, InvalidReason, Measurement, Role, Scheme, Service,
-    Source, Vantage, Variation, Verification, archive,
+    Body, Connect, Dialogue, Ending, Handshake, HandshakeOutcome, InvalidReason, Measurement, Role,
+    Scheme, Service, Source, Vantage, Variation, Verification, archive,
 };
 use hoofbeat_session::{Elapsed, Protocol};
 
@@ -16,13 +16,25 @@ const CONNECTIONS_MAX: usize = 8;
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let [kind, rest @ ..] = data else { return };
     let measurements: Vec<Measurement> = if kind & 1 == 0 {
-        rest.split(|byte| *byte == b'\n').filter_map(|line| archive::read(line).ok()).collect()
+        rest.split(|byte| *byte == b'\n')
+            .filter_map(|line| archive::read(line).ok())
+            .collect()
     } else {
         let connections = rest.split(|byte| *byte == CONNECTION).take(CONNECTIONS_MAX);
-        connections.enumerate().filter_map(|(number, data)| measured(number, data)).collect()
+        connections
+            .enumerate()
+            .filter_map(|(number, data)| measured(number, data))
+            .collect()
     };
-    let settings = Settings { thorough: kind & 2 != 0, ..Settings::default() };
-    let case = Case { target: "mx.example.org", measurements: &measurements, settings };
+    let settings = Settings {
+        thorough: kind & 2 != 0,
+        ..Settings::default()
+    };
+    let case = Case {
+        target: "mx.example.org",
+        measurements: &measurements,
+        settings,
+    };
     let diagnosis = diagnose(&case);
     holds(&diagnosis, &measurements);
     assert_eq!(diagnosis, diagnose(&case), "the same case, judged twice");
@@ -33,10 +45,22 @@ fn holds(diagnosis: &Diagnosis, measurements: &[Measurement]) {
     for finding in &diagnosis.findings {
         let location = &finding.location;
         assert!((0.0..=1.0).contains(&location.probability), "{location:?}");
-        assert!(location.posterior.values().all(|part| (0.0..=1.0).contains(part)), "{location:?}");
+        assert!(
+            location
+                .posterior
+                .values()
+                .all(|part| (0.0..=1.0).contains(part)),
+            "{location:?}"
+        );
         for evidence in &finding.evidence {
-            let cited = measurements.iter().find(|measurement| measurement.id == evidence.measurement);
-            assert!(cited.is_some(), "evidence cites {:?}, which is not there", evidence.measurement);
+            let cited = measurements
+                .iter()
+                .find(|measurement| measurement.id == evidence.measurement);
+            assert!(
+                cited.is_some(),
+                "evidence cites {:?}, which is not there",
+                evidence.measurement
+            );
         }
     }
     let header = Header {
@@ -52,8 +76,16 @@ fn holds(diagnosis: &Diagnosis, measurements: &[Measurement]) {
 
 /// One connection as the prober would record it. First byte: script and protocol; second: role, and how TLS ends.
 fn measured(number: usize, data: &[u8]) -> Option<Measurement> {
-    let [choice, cut, stream @ ..] = data else { return None };
-    let protocols = [Protocol::Smtp, Protocol::Imap, Protocol::Pop3, Protocol::Sieve, Protocol::Lmtp];
+    let [choice, cut, stream @ ..] = data else {
+        return None;
+    };
+    let protocols = [
+        Protocol::Smtp,
+        Protocol::Imap,
+        Protocol::Pop3,
+        Protocol::Sieve,
+        Protocol::Lmtp,
+    ];
     let protocol = *protocols.get(usize::from(choice >> 4) % protocols.len())?;
     let (scheme, port) = match protocol {
         Protocol::Smtp => (Scheme::Smtp, 25),
@@ -65,7 +97,10 @@ fn measured(number: usize, data: &[u8]) -> Option<Measurement> {
     let played = play(protocol, *choice, turns(stream), *cut);
     let role = match cut & 0x07 {
         5 => Role::Sibling,
-        6 => Role::Control { operator: "Example".to_owned(), known: vec!["STARTTLS".to_owned()] },
+        6 => Role::Control {
+            operator: "Example".to_owned(),
+            known: vec!["STARTTLS".to_owned()],
+        },
         7 => Role::NegativeControl,
         _ => Role::Target,
     };
@@ -76,7 +111,11 @@ fn measured(number: usize, data: &[u8]) -> Option<Measurement> {
         _ => Variation::Differential,
     };
     let handshake = (played.upgraded || choice & 0x0f == 1).then(|| handshake(*cut));
-    let Played { transcript, exchanges, .. } = played;
+    let Played {
+        transcript,
+        exchanges,
+        ..
+    } = played;
     let host = "mx.example.org".to_owned();
     let address = Some([192, 0, 2, 25].into());
     Some(Measurement {
@@ -87,18 +126,30 @@ fn measured(number: usize, data: &[u8]) -> Option<Measurement> {
         started: 1_700_000_000,
         vantage: Vantage::default(),
         body: Body::Dialogue(Dialogue {
-            service: Service { scheme, host, address, port },
+            service: Service {
+                scheme,
+                host,
+                address,
+                port,
+            },
             protocol,
             role,
             variation,
             source: Source::Live,
             route: "direct".to_owned(),
-            connect: Connect { established: Some(Elapsed::default()), ..Connect::default() },
+            connect: Connect {
+                established: Some(Elapsed::default()),
+                ..Connect::default()
+            },
             transcript,
             exchanges,
             handshake,
             legacy: None,
-            ending: if cut & 0x20 == 0 { Ending::Ours } else { Ending::Reset },
+            ending: if cut & 0x20 == 0 {
+                Ending::Ours
+            } else {
+                Ending::Reset
+            },
         }),
     })
 }
@@ -109,13 +160,18 @@ fn handshake(cut: u8) -> Handshake {
         (false, 0x00) => HandshakeOutcome::Reset,
         (false, 0x08) => HandshakeOutcome::NotTls,
         (false, 0x10) => HandshakeOutcome::TimedOut,
-        (false, _) => HandshakeOutcome::Alert { description: "protocol_version".to_owned() },
+        (false, _) => HandshakeOutcome::Alert {
+            description: "protocol_version".to_owned(),
+        },
     };
     let verification = match (&outcome, cut & 0x10) {
-        (HandshakeOutcome::Completed, 0) => Verification::Verified { name: "mx.example.org".to_owned() },
-        (HandshakeOutcome::Completed, _) => {
-            Verification::Invalid { reason: InvalidReason::UnknownIssuer, detail: "UnknownIssuer".to_owned() }
-        }
+        (HandshakeOutcome::Completed, 0) => Verification::Verified {
+            name: "mx.example.org".to_owned(),
+        },
+        (HandshakeOutcome::Completed, _) => Verification::Invalid {
+            reason: InvalidReason::UnknownIssuer,
+            detail: "UnknownIssuer".to_owned(),
+        },
         _ => Verification::Unknown,
     };
     Handshake {

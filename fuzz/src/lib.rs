@@ -1,8 +1,8 @@
 //! What the session targets and the judge's share: a conversation fed with foreign bytes, cut anywhere, and the promises it must keep.
 
 use hoofbeat_session::{
-    ClientName, Conversation, Direction, Elapsed, Event, Exchange, Limits, Protocol, Script, Transcript,
-    capabilities, frame, reply,
+    ClientName, Conversation, Direction, Elapsed, Event, Exchange, Limits, Protocol, Script,
+    Transcript, capabilities, frame, reply,
 };
 
 /// Small, so that the fuzzer reaches the bounds with small inputs.
@@ -120,7 +120,12 @@ pub fn play<'a>(
         received.len() <= RECEIVED_MAX,
         "more is kept than the limit allows"
     );
-    Played { transcript, exchanges, received, upgraded }
+    Played {
+        transcript,
+        exchanges,
+        received,
+        upgraded,
+    }
 }
 
 fn drain(conversation: &mut Conversation, now: Elapsed, cut: u8, upgraded: &mut bool) {

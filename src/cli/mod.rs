@@ -2,7 +2,7 @@
 
 mod check;
 mod demo;
-// mod explain;
+mod explain;
 mod inquiry;
 mod lab;
 mod manual;
@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
 fn run(typed: typed::Typed) -> Result<u8, Stop> {
     match typed.command {
         typed::Command::Check(check) => on_runtime(check::run(settings::check(check)?)),
-        typed::Command::Explain(_) => Ok(0),
+        typed::Command::Explain(explain) => explain::run(&explain),
         typed::Command::Demo(demo) => on_runtime(demo::run(demo)),
         typed::Command::Lab(lab) => on_runtime(lab::run(lab)),
         typed::Command::Man(man) => manual::pages(&man.directory).map(|()| 0),

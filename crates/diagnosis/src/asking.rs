@@ -6,7 +6,8 @@
 //! | not offered, refused, masked, no EHLO | the verb differential first, alone |
 //! | interference or doubt behind it | controls and the negative control; other spellings where they tell box types apart |
 //! | handshake dies by reset or silence | repeat, siblings, controls |
-//! | handshake refused by alert | old TLS versions |
+//! | handshake refused by alert | old TLS versions, controls |
+//! | handshake failed by the server's own word, or none offered | controls: other servers tell whether it is this network |
 //! | unknown authority or self-signed | siblings, controls |
 //! | answers differ | repeat |
 //! | nothing answers on the scheme's own port | controls, siblings |
@@ -27,11 +28,22 @@ const BUDGET: usize = 12;
 /// Open questions, and those that will not be asked.
 pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> (Vec<Question>, Vec<NotRun>) {
     if bench.is_recorded() {
-        let limits = bench.hearings.iter().find_map(|hearing| match &hearing.dialogue.source {
-            hoofbeat_observation::Source::Text { limits, .. } => Some(limits),
-            _ => None,
-        });
-        let not_run = limits.into_iter().flatten().take(8).map(|why| NotRun { test: "recording".into(), why: why.clone() }).collect();
+        let limits = bench
+            .hearings
+            .iter()
+            .find_map(|hearing| match &hearing.dialogue.source {
+                hoofbeat_observation::Source::Text { limits, .. } => Some(limits),
+                _ => None,
+            });
+        let not_run = limits
+            .into_iter()
+            .flatten()
+            .take(8)
+            .map(|why| NotRun {
+                test: "recording".into(),
+                why: why.clone(),
+            })
+            .collect();
         return (Vec::new(), not_run);
     }
     let mut used = connections(bench);
@@ -41,29 +53,52 @@ pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> (Vec<Questi
         if is_answered(bench, &question) {
             continue;
         }
-        let declined = bench.settings.declined.iter().find(|(test, _)| test == question.id());
+        let declined = bench
+            .settings
+            .declined
+            .iter()
+            .find(|(test, _)| test == question.id());
         if let Some((test, why)) = declined {
-            not_run.push(NotRun { test: test.clone(), why: why.clone() });
+            not_run.push(NotRun {
+                test: test.clone(),
+                why: why.clone(),
+            });
             continue;
         }
         let cost = cost(&question);
         if used + cost > BUDGET {
-            not_run.push(NotRun { test: question.id().into(), why: "twelve connections to one server are enough".into() });
+            not_run.push(NotRun {
+                test: question.id().into(),
+                why: "twelve connections to one server are enough".into(),
+            });
             continue;
         }
         used += cost;
         open.push(question);
     }
-    if !bench.settings.thorough && !bench.service.scheme.is_implicit_tls() && weighed.opinion.verdict == Verdict::Clear {
-        not_run.push(NotRun { test: "injection".into(), why: "not RFC-legal, so only with --thorough, on a server that you run".to_string() });
+    if !bench.settings.thorough
+        && !bench.service.scheme.is_implicit_tls()
+        && weighed.opinion.verdict == Verdict::Clear
+    {
+        not_run.push(NotRun {
+            test: "injection".into(),
+            why: "not RFC-legal, so only with --thorough, on a server that you run".to_string(),
+        });
     }
     (open, not_run)
 }
 
 /// Connections to this server so far, siblings at its address included.
 fn connections(bench: &Bench<'_, '_>) -> usize {
-    let here = |service: &hoofbeat_observation::Service| service.address == bench.service.address && service.host == bench.service.host;
-    bench.hearings.len() + bench.siblings.iter().filter(|sibling| here(&sibling.dialogue.service)).count()
+    let here = |service: &hoofbeat_observation::Service| {
+        service.address == bench.service.address && service.host == bench.service.host
+    };
+    bench.hearings.len()
+        + bench
+            .siblings
+            .iter()
+            .filter(|sibling| here(&sibling.dialogue.service))
+            .count()
 }
 
 fn cost(question: &Question) -> usize {
@@ -78,15 +113,29 @@ fn cost(question: &Question) -> usize {
 }
 
 fn is_answered(bench: &Bench<'_, '_>, question: &Question) -> bool {
-    let has = |variation: Variation| bench.hearings.iter().any(|hearing| hearing.dialogue.variation == variation);
+    let has = |variation: Variation| {
+        bench
+            .hearings
+            .iter()
+            .any(|hearing| hearing.dialogue.variation == variation)
+    };
     match question {
         Question::Differential(_) => has(Variation::Differential),
         Question::MixedCase(_) => has(Variation::MixedCase),
         Question::SplitVerb(_) => has(Variation::SplitVerb),
         Question::Repeat(..) => has(Variation::Repeat),
-        Question::Siblings(_) => bench.siblings.iter().any(|sibling| sibling.dialogue.service.host.eq_ignore_ascii_case(&bench.service.host)),
+        Question::Siblings(_) => bench.siblings.iter().any(|sibling| {
+            sibling
+                .dialogue
+                .service
+                .host
+                .eq_ignore_ascii_case(&bench.service.host)
+        }),
         Question::Controls(..) => bench.controls_here().next().is_some(),
-        Question::NegativeControl(port) => bench.negatives.iter().any(|hearing| hearing.dialogue.service.port == *port),
+        Question::NegativeControl(port) => bench
+            .negatives
+            .iter()
+            .any(|hearing| hearing.dialogue.service.port == *port),
         Question::LegacyTls(_) => has(Variation::LegacyTls),
         Question::Injection(_) => has(Variation::Injection),
     }
@@ -101,53 +150,125 @@ fn wanted(bench: &Bench<'_, '_>, weighed: &Weighed) -> Vec<Question> {
     let settled = weighed.confidence == Confidence::Established;
     if opinion.verdict == Verdict::Clear {
         let may_inject = bench.settings.thorough && !bench.service.scheme.is_implicit_tls();
-        return may_inject.then(|| Question::Injection(service())).into_iter().collect();
+        return may_inject
+            .then(|| Question::Injection(service()))
+            .into_iter()
+            .collect();
     }
     if opinion.verdict == Verdict::Unreachable {
         let own_port = bench.service.port == bench.service.scheme.default_port();
-        return if own_port { alloc::vec![controls(), Question::Siblings(service())] } else { Vec::new() };
+        return if own_port {
+            alloc::vec![controls(), Question::Siblings(service())]
+        } else {
+            Vec::new()
+        };
     }
-    if !bench.hearings.iter().any(|hearing| crate::bench::is_welcomed(hearing) || hearing.handshake().is_some()) {
+    if !bench
+        .hearings
+        .iter()
+        .any(|hearing| crate::bench::is_welcomed(hearing) || hearing.handshake().is_some())
+    {
         // Turned away: asking more often is the wrong answer to a limit.
         return Vec::new();
     }
+    // A server that has no TLS, or fails at it, in its own words: only the controls could still contradict it.
     if opinion.verdict == Verdict::Server && settled {
-        return Vec::new();
+        let others = matches!(opinion.mechanism, Some(M::NotOffered | M::StarttlsBroken));
+        return others.then(controls).into_iter().collect();
     }
     let differential = Question::Differential(service());
     let Some(mechanism) = opinion.mechanism else {
-        let tried = bench.attempts().first().is_some() || bench.service.scheme.is_implicit_tls();
-        let listed = bench.hearings.iter().any(|hearing| hearing.list_steps(hoofbeat_session::Layer::Plain).any(|step| step.answered()));
-        return alloc::vec![if tried || !listed { Question::Repeat(service(), 2) } else { differential }];
+        let tried = !bench.attempts().is_empty() || bench.service.scheme.is_implicit_tls();
+        let listed = bench.hearings.iter().any(|hearing| {
+            hearing
+                .list_steps(hoofbeat_session::Layer::Plain)
+                .any(|step| step.answered())
+        });
+        return alloc::vec![if tried || !listed {
+            Question::Repeat(service(), 2)
+        } else {
+            differential
+        }];
     };
     match mechanism {
-        M::HandshakeReset | M::HandshakeBlackholed => alloc::vec![Question::Repeat(service(), 2), Question::Siblings(service()), controls()],
+        M::HandshakeReset | M::HandshakeBlackholed => alloc::vec![
+            Question::Repeat(service(), 2),
+            Question::Siblings(service()),
+            controls()
+        ],
         M::StarttlsBroken | M::TlsDowngraded => {
-            let by_version = bench.hearings.iter().filter_map(|hearing| hearing.handshake()).any(|handshake| {
-                matches!(handshake.outcome, HandshakeOutcome::Alert { .. } | HandshakeOutcome::Failed { .. })
-            });
-            if by_version { alloc::vec![Question::LegacyTls(service())] } else { Vec::new() }
+            let by_version = bench
+                .hearings
+                .iter()
+                .filter_map(|hearing| hearing.handshake())
+                .any(|handshake| {
+                    matches!(
+                        handshake.outcome,
+                        HandshakeOutcome::Alert { .. } | HandshakeOutcome::Failed { .. }
+                    )
+                });
+            if by_version {
+                alloc::vec![Question::LegacyTls(service()), controls()]
+            } else {
+                alloc::vec![controls()]
+            }
         }
         M::CertificateInvalid | M::TlsIntercepted => {
-            let doubtful = bench.completed().filter_map(|hearing| hearing.completed()).any(|handshake| {
-                matches!(&handshake.verification, Verification::Invalid { reason: InvalidReason::UnknownIssuer | InvalidReason::SelfSigned, .. })
-            });
-            if doubtful || mechanism == M::TlsIntercepted { alloc::vec![Question::Siblings(service()), controls()] } else { Vec::new() }
+            let doubtful = bench
+                .completed()
+                .filter_map(|hearing| hearing.completed())
+                .any(|handshake| {
+                    matches!(
+                        &handshake.verification,
+                        Verification::Invalid {
+                            reason: InvalidReason::UnknownIssuer | InvalidReason::SelfSigned,
+                            ..
+                        }
+                    )
+                });
+            if doubtful || mechanism == M::TlsIntercepted {
+                alloc::vec![Question::Siblings(service()), controls()]
+            } else {
+                Vec::new()
+            }
         }
         M::PlaintextInjected | M::PortBlocked => alloc::vec![controls()],
         M::BannerMasked if bench.offer() == Offer::Always => alloc::vec![controls()],
-        M::TlsUnavailable if opinion.verdict == Verdict::Server && weighed.confidence <= Confidence::Likely => Vec::new(),
-        _ if !is_answered(bench, &differential) && !is_declined(bench, &differential) => alloc::vec![differential],
-        M::CommandDropped => alloc::vec![Question::MixedCase(service()), Question::SplitVerb(service()), controls(), negative()],
-        M::CommandRefused | M::CapabilityRemoved if opinion.product.is_none() && !settled => alloc::vec![Question::MixedCase(service()), controls(), negative()],
-        _ if opinion.verdict == Verdict::Server && opinion_is_own(bench) => Vec::new(),
-        _ if bench.attempts().iter().any(|(_, step)| step.exchange.outcome == Outcome::Reset) => alloc::vec![Question::Repeat(service(), 2), controls()],
+        M::TlsUnavailable
+            if opinion.verdict == Verdict::Server && weighed.confidence <= Confidence::Likely =>
+        {
+            Vec::new()
+        }
+        _ if !is_answered(bench, &differential) && !is_declined(bench, &differential) => {
+            alloc::vec![differential]
+        }
+        M::CommandDropped => alloc::vec![
+            Question::MixedCase(service()),
+            Question::SplitVerb(service()),
+            controls(),
+            negative()
+        ],
+        M::CommandRefused | M::CapabilityRemoved if opinion.product.is_none() && !settled => {
+            alloc::vec![Question::MixedCase(service()), controls(), negative()]
+        }
+        _ if opinion.verdict == Verdict::Server && opinion_is_own(bench) => alloc::vec![controls()],
+        _ if bench
+            .attempts()
+            .iter()
+            .any(|(_, step)| step.exchange.outcome == Outcome::Reset) =>
+        {
+            alloc::vec![Question::Repeat(service(), 2), controls()]
+        }
         _ => alloc::vec![differential, controls(), negative()],
     }
 }
 
 fn is_declined(bench: &Bench<'_, '_>, question: &Question) -> bool {
-    bench.settings.declined.iter().any(|(test, _)| test == question.id())
+    bench
+        .settings
+        .declined
+        .iter()
+        .any(|(test, _)| test == question.id())
 }
 
 /// The server refused in its own words: nothing more is to be learnt from others.

@@ -36,7 +36,10 @@ impl Posterior {
         for observation in observations {
             let (group, row) = observation.row();
             let weight = spread(&row);
-            if strongest.get(&group).is_none_or(|(before, _)| weight > *before) {
+            if strongest
+                .get(&group)
+                .is_none_or(|(before, _)| weight > *before)
+            {
                 strongest.insert(group, (weight, row));
             }
         }
@@ -57,7 +60,11 @@ impl Posterior {
             }
         }
         let sum: f64 = masses.iter().sum();
-        Self { masses: masses.map(|mass| mass / sum), against_server, for_server }
+        Self {
+            masses: masses.map(|mass| mass / sum),
+            against_server,
+            for_server,
+        }
     }
 
     /// Probability that something between the two programs did it.
@@ -131,13 +138,26 @@ fn capped(masses: Vec<(LocationClass, f64)>) -> Location {
         *most = rounded(*most + 1.0 - written);
     }
     let probability = posterior.get(leader.0.word()).copied().unwrap_or(0.0);
-    let class = if probability >= NAMED { leader.0 } else { LocationClass::Undetermined };
-    Location { class, probability, posterior, segment: None }
+    let class = if probability >= NAMED {
+        leader.0
+    } else {
+        LocationClass::Undetermined
+    };
+    Location {
+        class,
+        probability,
+        posterior,
+        segment: None,
+    }
 }
 
 /// Four decimals: more would feign precision. (`f64::round` needs std.)
 fn rounded(value: f64) -> f64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 <= value <= 1")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 <= value <= 1"
+    )]
     let scaled = (value.max(0.0) * 10_000.0 + 0.5) as u64;
     scaled as f64 / 10_000.0
 }
@@ -145,7 +165,11 @@ fn rounded(value: f64) -> f64 {
 /// How far a row tells hypotheses apart: the ratio of its extremes.
 fn spread(row: &Row) -> f64 {
     let most = row.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    let least = row.iter().copied().fold(f64::MAX, f64::min).max(f64::MIN_POSITIVE);
+    let least = row
+        .iter()
+        .copied()
+        .fold(f64::MAX, f64::min)
+        .max(f64::MIN_POSITIVE);
     (most / least).min(RATIO_CAP)
 }
 
@@ -153,7 +177,13 @@ fn spread(row: &Row) -> f64 {
 fn averaged(row: &Row, prior: &Row, server: bool) -> f64 {
     let range = if server { 0..2 } else { 2..6 };
     let weight: f64 = prior.iter().take(range.end).skip(range.start).sum();
-    let sum: f64 = row.iter().zip(prior).take(range.end).skip(range.start).map(|(value, p)| value * p).sum();
+    let sum: f64 = row
+        .iter()
+        .zip(prior)
+        .take(range.end)
+        .skip(range.start)
+        .map(|(value, p)| value * p)
+        .sum();
     sum / weight
 }
 
@@ -170,39 +200,74 @@ mod tests {
     fn the_sanity_runs_of_the_method_hold() {
         // "O3 alone -> A 0.85, A' 0.14"
         let [a, policy, ..] = masses(&[Observation::OwnRefusal]);
-        assert!((a - 0.85).abs() < 0.02 && (policy - 0.14).abs() < 0.02, "{a} {policy}");
+        assert!(
+            (a - 0.85).abs() < 0.02 && (policy - 0.14).abs() < 0.02,
+            "{a} {policy}"
+        );
         // "O1 alone -> B 0.61, C 0.21"
         let [_, _, edge, path, ..] = masses(&[Observation::WorksThoughHidden]);
-        assert!((edge - 0.61).abs() < 0.04 && (path - 0.21).abs() < 0.02, "{edge} {path}");
+        assert!(
+            (edge - 0.61).abs() < 0.04 && (path - 0.21).abs() < 0.02,
+            "{edge} {path}"
+        );
         // "O1 + echo clean -> B 0.88"; with public controls in the echo server's place it is near.
-        let [_, _, edge, ..] = masses(&[Observation::WorksThoughHidden, Observation::ControlsClean]);
+        let [_, _, edge, ..] =
+            masses(&[Observation::WorksThoughHidden, Observation::ControlsClean]);
         assert!((0.85..0.97).contains(&edge), "{edge}");
         // Two vantages alone prove little, controls affected turn to the client's side.
-        let [_, _, edge, path, local, host] = masses(&[Observation::MaskInSlot, Observation::ControlsAffected]);
-        assert!(path + local + host > 0.9 && edge < 0.1, "{path} {local} {host} {edge}");
+        let [_, _, edge, path, local, host] =
+            masses(&[Observation::MaskInSlot, Observation::ControlsAffected]);
+        assert!(
+            path + local + host > 0.9 && edge < 0.1,
+            "{path} {local} {host} {edge}"
+        );
     }
 
     #[test]
     fn one_observation_a_group_counts() {
         let one = masses(&[Observation::MaskInSlot]);
-        let two = masses(&[Observation::MaskInSlot, Observation::MaskedGreeting, Observation::MaskInSlot]);
+        let two = masses(&[
+            Observation::MaskInSlot,
+            Observation::MaskedGreeting,
+            Observation::MaskInSlot,
+        ]);
         assert_eq!(one, two);
     }
 
     #[test]
     fn places_are_capped_and_sum_to_one() {
         for observations in [
-            vec![Observation::AlteredEcho, Observation::MaskInSlot, Observation::ControlsAffected],
-            vec![Observation::AlteredEcho, Observation::MaskInSlot, Observation::ControlsClean],
+            vec![
+                Observation::AlteredEcho,
+                Observation::MaskInSlot,
+                Observation::ControlsAffected,
+            ],
+            vec![
+                Observation::AlteredEcho,
+                Observation::MaskInSlot,
+                Observation::ControlsClean,
+            ],
             vec![Observation::ForeignOwner, Observation::ControlsAffected],
             vec![],
         ] {
-            for verdict in [Verdict::Interference, Verdict::Server, Verdict::Inconclusive] {
+            for verdict in [
+                Verdict::Interference,
+                Verdict::Server,
+                Verdict::Inconclusive,
+            ] {
                 let location = Posterior::of(State::NoTls, &observations).location(verdict);
                 let sum: f64 = location.posterior.values().sum();
                 assert!((sum - 1.0).abs() < 1e-6, "{location:?}");
-                assert!(location.posterior.get("access-network").is_none_or(|p| *p <= THIRD_PARTY + 1e-3));
-                assert!(location.probability <= WITHOUT_COOPERATION + 1e-3, "{location:?}");
+                assert!(
+                    location
+                        .posterior
+                        .get("access-network")
+                        .is_none_or(|p| *p <= THIRD_PARTY + 1e-3)
+                );
+                assert!(
+                    location.probability <= WITHOUT_COOPERATION + 1e-3,
+                    "{location:?}"
+                );
             }
         }
     }

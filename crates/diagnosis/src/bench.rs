@@ -72,17 +72,27 @@ pub(crate) enum Controls {
 impl<'c, 'a> Bench<'c, 'a> {
     /// In which language.
     pub(crate) fn protocol(&self) -> Protocol {
-        self.hearings.first().map_or_else(|| self.service.scheme.protocol(), |hearing| hearing.protocol())
+        self.hearings.first().map_or_else(
+            || self.service.scheme.protocol(),
+            |hearing| hearing.protocol(),
+        )
     }
 
     /// The dialogues in which the server's first words were a welcome.
     pub(crate) fn welcomed(&self) -> impl Iterator<Item = &'c Hearing<'a>> + '_ {
-        self.hearings.iter().copied().filter(|hearing| is_welcomed(hearing))
+        self.hearings
+            .iter()
+            .copied()
+            .filter(|hearing| is_welcomed(hearing))
     }
 
     /// Whether STARTTLS is offered.
     pub(crate) fn offer(&self) -> Offer {
-        let seen: BTreeSet<bool> = self.hearings.iter().filter_map(|hearing| hearing.offered()).collect();
+        let seen: BTreeSet<bool> = self
+            .hearings
+            .iter()
+            .filter_map(|hearing| hearing.offered())
+            .collect();
         match (seen.contains(&true), seen.contains(&false)) {
             (true, true) => Offer::Sometimes,
             (true, false) => Offer::Always,
@@ -109,13 +119,17 @@ impl<'c, 'a> Bench<'c, 'a> {
 
     /// The dialogues in which TLS came up.
     pub(crate) fn completed(&self) -> impl Iterator<Item = &'c Hearing<'a>> + '_ {
-        self.hearings.iter().copied().filter(|hearing| hearing.completed().is_some())
+        self.hearings
+            .iter()
+            .copied()
+            .filter(|hearing| hearing.completed().is_some())
     }
 
     /// Whether a dialogue's certificate proves the server: verified, or matched by a secure TLSA record.
     pub(crate) fn proven(&self, hearing: &Hearing<'_>) -> bool {
         hearing.completed().is_some_and(|handshake| {
-            matches!(handshake.verification, Verification::Verified { .. }) || self.policy.dane_ee_matches(handshake)
+            matches!(handshake.verification, Verification::Verified { .. })
+                || self.policy.dane_ee_matches(handshake)
         })
     }
 
@@ -129,8 +143,15 @@ impl<'c, 'a> Bench<'c, 'a> {
         self.hearings
             .iter()
             .flat_map(|hearing| {
-                let masked = hearing.lists(Layer::Plain).into_iter().map(|list| mask::masks(&list, hearing.protocol(), self.dialect));
-                masked.filter(|masks| !masks.items.is_empty()).take(1).map(move |masks| (*hearing, masks)).collect::<Vec<_>>()
+                let masked = hearing
+                    .lists(Layer::Plain)
+                    .into_iter()
+                    .map(|list| mask::masks(&list, hearing.protocol(), self.dialect));
+                masked
+                    .filter(|masks| !masks.items.is_empty())
+                    .take(1)
+                    .map(move |masks| (*hearing, masks))
+                    .collect::<Vec<_>>()
             })
             .collect()
     }
@@ -149,22 +170,35 @@ impl<'c, 'a> Bench<'c, 'a> {
     /// The first greeting that names a product.
     pub(crate) fn named(&self) -> Option<(&'c Hearing<'a>, &'c Step<'a>, &'static Greeting)> {
         self.hearings.iter().find_map(|hearing| {
-            let step = hearing.greeting().filter(|step| step.exchange.layer == Layer::Plain || self.service.scheme.is_implicit_tls())?;
-            let found = GREETINGS.iter().find(|known| known.protocol == hearing.protocol() && pattern::matches(known.pattern, &step.line))?;
+            let step = hearing.greeting().filter(|step| {
+                step.exchange.layer == Layer::Plain || self.service.scheme.is_implicit_tls()
+            })?;
+            let lines = hearing.greeting_lines();
+            let found = GREETINGS.iter().find(|known| {
+                known.protocol == hearing.protocol()
+                    && lines
+                        .iter()
+                        .any(|line| pattern::matches(known.pattern, line))
+            })?;
             Some((*hearing, step, found))
         })
     }
 
     /// The product of a gateway that passes for the server or edits its words.
     pub(crate) fn gateway(&self) -> Option<&'static Greeting> {
-        self.named().map(|(_, _, found)| found).filter(|found| matches!(found.kind, Kind::Editor | Kind::Gateway))
+        self.named()
+            .map(|(_, _, found)| found)
+            .filter(|found| matches!(found.kind, Kind::Editor | Kind::Gateway))
     }
 
     /// A reply in the recognised dialect's words for the unknown.
     pub(crate) fn second_voice(&self) -> Option<(&'c Hearing<'a>, &'c Step<'a>)> {
         let dialect = self.dialect?;
         self.hearings.iter().find_map(|hearing| {
-            let step = hearing.steps.iter().find(|step| step.exchange.label == Label::UnknownVerb && pattern::any(dialect.unknown, &step.line))?;
+            let step = hearing.steps.iter().find(|step| {
+                step.exchange.label == Label::UnknownVerb
+                    && pattern::any(dialect.unknown, &step.line)
+            })?;
             Some((*hearing, step))
         })
     }
@@ -172,7 +206,8 @@ impl<'c, 'a> Bench<'c, 'a> {
     /// Controls on the same port.
     pub(crate) fn controls_here(&self) -> impl Iterator<Item = &'c Hearing<'a>> + '_ {
         self.controls.iter().copied().filter(|control| {
-            control.dialogue.service.port == self.service.port || control.dialogue.service.scheme == self.service.scheme
+            control.dialogue.service.port == self.service.port
+                || control.dialogue.service.scheme == self.service.scheme
         })
     }
 
@@ -224,23 +259,32 @@ impl<'c, 'a> Bench<'c, 'a> {
 
     /// A sibling on which TLS came up with a certificate that verifies.
     pub(crate) fn working_sibling(&self) -> Option<&'c Hearing<'a>> {
-        self.siblings
-            .iter()
-            .copied()
-            .find(|sibling| sibling.completed().is_some_and(|handshake| matches!(handshake.verification, Verification::Verified { .. })))
+        self.siblings.iter().copied().find(|sibling| {
+            sibling.completed().is_some_and(|handshake| {
+                matches!(handshake.verification, Verification::Verified { .. })
+            })
+        })
     }
 
     /// This port's TCP handshake is far quicker than the same address's on another port: somebody near answers.
     pub(crate) fn near_terminator(&self) -> Option<(&'c Hearing<'a>, u128, u128)> {
-        let here = self.hearings.iter().filter_map(|hearing| Some((*hearing, hearing.connect_micros()?))).min_by_key(|(_, micros)| *micros)?;
+        let here = self
+            .hearings
+            .iter()
+            .filter_map(|hearing| Some((*hearing, hearing.connect_micros()?)))
+            .min_by_key(|(_, micros)| *micros)?;
         let there = self
             .siblings
             .iter()
-            .filter(|sibling| sibling.dialogue.service.address.is_some() && sibling.dialogue.service.address == self.service.address)
+            .filter(|sibling| {
+                sibling.dialogue.service.address.is_some()
+                    && sibling.dialogue.service.address == self.service.address
+            })
             .filter_map(|sibling| sibling.connect_micros())
             .min()?;
         // Below 2 ms is this building; ten times and 10 ms apart is no jitter of one path.
-        (here.1 < 2_000 && there >= 10_000 && there >= here.1.saturating_mul(10)).then_some((here.0, here.1, there))
+        (here.1 < 2_000 && there >= 10_000 && there >= here.1.saturating_mul(10))
+            .then_some((here.0, here.1, there))
     }
 
     /// Whether any of the dialogues is a pasted text.
@@ -264,18 +308,33 @@ pub(crate) fn is_welcomed(hearing: &Hearing<'_>) -> bool {
 
 /// Whether a server that is known to offer TLS does so from here.
 fn shows_tls(control: &Hearing<'_>) -> Option<bool> {
-    let Role::Control { known, .. } = &control.dialogue.role else { return None };
+    let Role::Control { known, .. } = &control.dialogue.role else {
+        return None;
+    };
     if let Some(handshake) = control.handshake() {
-        return Some(matches!(handshake.verification, Verification::Verified { .. }));
+        return Some(matches!(
+            handshake.verification,
+            Verification::Verified { .. }
+        ));
     }
     if control.dialogue.service.scheme.is_implicit_tls() {
         return None;
     }
-    let starttls = if control.protocol() == Protocol::Pop3 { "STLS" } else { "STARTTLS" };
-    if !known.iter().any(|keyword| keyword.eq_ignore_ascii_case(starttls)) {
+    let starttls = if control.protocol() == Protocol::Pop3 {
+        "STLS"
+    } else {
+        "STARTTLS"
+    };
+    if !known
+        .iter()
+        .any(|keyword| keyword.eq_ignore_ascii_case(starttls))
+    {
         return None;
     }
-    if control.upgrades().any(|step| !control.is_ready(step) && step.exchange.outcome != Outcome::Unfinished) {
+    if control
+        .upgrades()
+        .any(|step| !control.is_ready(step) && step.exchange.outcome != Outcome::Unfinished)
+    {
         return Some(false);
     }
     control.offered()
@@ -286,7 +345,12 @@ pub(crate) fn dies(control: &Hearing<'_>) -> Option<bool> {
     if let Some(handshake) = control.handshake() {
         return Some(handshake.outcome != HandshakeOutcome::Completed);
     }
-    control.upgrades().next().map(|step| matches!(step.exchange.outcome, Outcome::Reset | Outcome::Closed | Outcome::TimedOut))
+    control.upgrades().next().map(|step| {
+        matches!(
+            step.exchange.outcome,
+            Outcome::Reset | Outcome::Closed | Outcome::TimedOut
+        )
+    })
 }
 
 /// The dialect that a service's dialogues show.

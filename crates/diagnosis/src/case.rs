@@ -7,8 +7,7 @@ use alloc::{
 use hoofbeat_observation::{Body, Measurement, Role, Service};
 
 use crate::{
-    Confidence, Diagnosis, Finding, Verdict,
-    asking,
+    Confidence, Diagnosis, Finding, Verdict, asking,
     bench::{Bench, dialect_of},
     evidence, explain,
     hearing::Hearing,
@@ -54,7 +53,13 @@ pub fn diagnose(case: &Case<'_>) -> Diagnosis {
     let hearings: Vec<Hearing<'_>> = case.measurements.iter().filter_map(Hearing::of).collect();
     let is_target = |hearing: &&Hearing<'_>| hearing.dialogue.role == Role::Target;
     let network_only = !hearings.iter().any(|hearing| is_target(&hearing));
-    let judged = |hearing: &&Hearing<'_>| if network_only { matches!(hearing.dialogue.role, Role::Control { .. }) } else { is_target(hearing) };
+    let judged = |hearing: &&Hearing<'_>| {
+        if network_only {
+            matches!(hearing.dialogue.role, Role::Control { .. })
+        } else {
+            is_target(hearing)
+        }
+    };
     let mut services: Vec<&Service> = Vec::new();
     for hearing in hearings.iter().filter(judged) {
         if !services.contains(&&hearing.dialogue.service) {
@@ -78,19 +83,38 @@ pub fn diagnose(case: &Case<'_>) -> Diagnosis {
             }
         }
     }
-    Diagnosis { overall: explain::overall(&findings, &sentences), findings, questions }
+    Diagnosis {
+        overall: explain::overall(&findings, &sentences),
+        findings,
+        questions,
+    }
 }
 
 fn without_services(case: &Case<'_>) -> Diagnosis {
-    let why = case.measurements.iter().find_map(|measurement| match &measurement.body {
-        Body::Unresolved(why) => Some(why),
-        _ => None,
-    });
-    let overall = why.map_or_else(|| explain::overall(&[], &[]), |why| explain::unresolved(case.target, why));
-    Diagnosis { overall, findings: Vec::new(), questions: Vec::new() }
+    let why = case
+        .measurements
+        .iter()
+        .find_map(|measurement| match &measurement.body {
+            Body::Unresolved(why) => Some(why),
+            _ => None,
+        });
+    let overall = why.map_or_else(
+        || explain::overall(&[], &[]),
+        |why| explain::unresolved(case.target, why),
+    );
+    Diagnosis {
+        overall,
+        findings: Vec::new(),
+        questions: Vec::new(),
+    }
 }
 
-fn bench<'c, 'a>(case: &'c Case<'a>, hearings: &'c [Hearing<'a>], service: &'a Service, network_only: bool) -> Bench<'c, 'a> {
+fn bench<'c, 'a>(
+    case: &'c Case<'a>,
+    hearings: &'c [Hearing<'a>],
+    service: &'a Service,
+    network_only: bool,
+) -> Bench<'c, 'a> {
     let mut bench = Bench {
         service,
         hearings: Vec::new(),
@@ -105,8 +129,10 @@ fn bench<'c, 'a>(case: &'c Case<'a>, hearings: &'c [Hearing<'a>], service: &'a S
     for hearing in hearings {
         let dialogue = hearing.dialogue;
         let is_it = dialogue.service == *service;
-        let same_host = dialogue.service.host.eq_ignore_ascii_case(&service.host) && !service.host.is_empty();
-        let same_address = dialogue.service.address.is_some() && dialogue.service.address == service.address;
+        let same_host =
+            dialogue.service.host.eq_ignore_ascii_case(&service.host) && !service.host.is_empty();
+        let same_address =
+            dialogue.service.address.is_some() && dialogue.service.address == service.address;
         match &dialogue.role {
             Role::Control { operator, known } if network_only && is_it => {
                 bench.known = Some((operator, known));
@@ -115,7 +141,9 @@ fn bench<'c, 'a>(case: &'c Case<'a>, hearings: &'c [Hearing<'a>], service: &'a S
             Role::Control { .. } => bench.controls.push(hearing),
             Role::NegativeControl => bench.negatives.push(hearing),
             Role::Target if is_it => bench.hearings.push(hearing),
-            Role::Target | Role::Sibling if same_host || same_address => bench.siblings.push(hearing),
+            Role::Target | Role::Sibling if same_host || same_address => {
+                bench.siblings.push(hearing)
+            }
             Role::Target | Role::Sibling => {}
         }
     }
@@ -126,17 +154,26 @@ fn bench<'c, 'a>(case: &'c Case<'a>, hearings: &'c [Hearing<'a>], service: &'a S
 fn find(bench: &Bench<'_, '_>) -> (Finding, String, Vec<crate::Question>) {
     let weighed = judge::judge(bench);
     let (open, not_run) = asking::questions(bench, &weighed);
-    let judge::Weighed { opinion, location, confidence } = weighed;
+    let judge::Weighed {
+        opinion,
+        location,
+        confidence,
+    } = weighed;
     let (weaknesses, cited) = weakness::find(bench);
     let mut evidence = opinion.evidence;
     evidence.extend(cited);
     evidence::deduplicate(&mut evidence);
-    let first_open = open.first().map(|question| explain::next(question).to_string());
+    let first_open = open
+        .first()
+        .map(|question| explain::next(question).to_string());
     let tls = judge::tls_facts(bench);
     let mut finding = Finding {
         service: bench.service.clone(),
         verdict: opinion.verdict,
-        mechanism: opinion.mechanism,
+        // The words of mechanisms belong to interference and to the server (diagnosis/1); a suspicion is said in words.
+        mechanism: opinion
+            .mechanism
+            .filter(|_| matches!(opinion.verdict, Verdict::Interference | Verdict::Server)),
         product: opinion.product.map(ToString::to_string),
         location,
         confidence,
@@ -149,10 +186,20 @@ fn find(bench: &Bench<'_, '_>) -> (Finding, String, Vec<crate::Question>) {
         next: first_open.or(opinion.next),
         remedies: Vec::new(),
     };
-    if finding.next.is_none() && finding.verdict != Verdict::Clear && confidence > Confidence::Established {
-        finding.next = finding.not_run.iter().find(|test| test.test != "recording").map(|test| alloc::format!("{} (not run: {})", test.test, test.why));
+    if finding.next.is_none()
+        && finding.verdict != Verdict::Clear
+        && confidence > Confidence::Established
+    {
+        finding.next = finding
+            .not_run
+            .iter()
+            .find(|test| test.test != "recording")
+            .map(|test| alloc::format!("{} (not run: {})", test.test, test.why));
     }
     finding.remedies = remedy::remedies(&finding);
-    let sentence = explain::finding(&finding, &opinion.reason);
+    let suspected = opinion
+        .mechanism
+        .filter(|_| opinion.verdict == Verdict::Inconclusive);
+    let sentence = explain::finding(&finding, &opinion.reason, suspected);
     (finding, sentence, open)
 }

@@ -105,7 +105,10 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "502 Error: command not recognized",
             "500 Error: command not recognized",
         ],
-        off: &["502 5.5.1 Error: command not implemented", "502 Error: command not implemented"],
+        off: &[
+            "502 5.5.1 Error: command not implemented",
+            "502 Error: command not implemented",
+        ],
         busy: &[
             "454 4.7.0 TLS not available due to local problem",
             "454 4.7.0 Error: too many new TLS sessions from %",
@@ -121,8 +124,20 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         authoritative: true,
         fixed: true,
         list: &[
-            "PIPELINING", "SIZE", "VRFY", "ETRN", "STARTTLS", "AUTH", "XCLIENT", "XFORWARD", "ENHANCEDSTATUSCODES", "8BITMIME",
-            "DSN", "SMTPUTF8", "CHUNKING", "REQUIRETLS",
+            "PIPELINING",
+            "SIZE",
+            "VRFY",
+            "ETRN",
+            "STARTTLS",
+            "AUTH",
+            "XCLIENT",
+            "XFORWARD",
+            "ENHANCEDSTATUSCODES",
+            "8BITMIME",
+            "DSN",
+            "SMTPUTF8",
+            "CHUNKING",
+            "REQUIRETLS",
         ],
         always: &["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"],
         ..NONE
@@ -134,11 +149,30 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         quit: &["221 % closing connection"],
         unknown: &["500 unrecognized command"],
         not_advertised: &["503 STARTTLS command used when not advertised"],
-        busy: &["454 TLS currently unavailable", "421 %", "554 Already in TLS", "554 Security failure", "501 %"],
+        busy: &[
+            "454 TLS currently unavailable",
+            "421 %",
+            "554 Already in TLS",
+            "554 Security failure",
+            "501 %",
+        ],
         authoritative: true,
         list: &[
-            "SIZE", "LIMITS", "8BITMIME", "DSN", "ETRN", "EXPN", "PIPELINING", "PIPECONNECT", "PIPE_CONNECT", "AUTH", "CHUNKING", "STARTTLS",
-            "PRDR", "SMTPUTF8", "HELP",
+            "SIZE",
+            "LIMITS",
+            "8BITMIME",
+            "DSN",
+            "ETRN",
+            "EXPN",
+            "PIPELINING",
+            "PIPECONNECT",
+            "PIPE_CONNECT",
+            "AUTH",
+            "CHUNKING",
+            "STARTTLS",
+            "PRDR",
+            "SMTPUTF8",
+            "HELP",
         ],
         always: &["PIPELINING"],
         ..NONE
@@ -163,7 +197,17 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         authoritative: true,
         fixed: true,
         list: &[
-            "ENHANCEDSTATUSCODES", "PIPELINING", "EXPN", "VERB", "8BITMIME", "SIZE", "DSN", "ETRN", "AUTH", "STARTTLS", "DELIVERBY",
+            "ENHANCEDSTATUSCODES",
+            "PIPELINING",
+            "EXPN",
+            "VERB",
+            "8BITMIME",
+            "SIZE",
+            "DSN",
+            "ETRN",
+            "AUTH",
+            "STARTTLS",
+            "DELIVERBY",
             "HELP",
         ],
         always: &["ENHANCEDSTATUSCODES", "8BITMIME"],
@@ -177,8 +221,20 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         unknown: &["500 5.3.3 Unrecognized command%"],
         enhanced: true,
         list: &[
-            "SIZE", "PIPELINING", "DSN", "ENHANCEDSTATUSCODES", "STARTTLS", "X-ANONYMOUSTLS", "AUTH", "X-EXPS", "8BITMIME", "BINARYMIME",
-            "CHUNKING", "XEXCH50", "SMTPUTF8", "XRDST",
+            "SIZE",
+            "PIPELINING",
+            "DSN",
+            "ENHANCEDSTATUSCODES",
+            "STARTTLS",
+            "X-ANONYMOUSTLS",
+            "AUTH",
+            "X-EXPS",
+            "8BITMIME",
+            "BINARYMIME",
+            "CHUNKING",
+            "XEXCH50",
+            "SMTPUTF8",
+            "XRDST",
         ],
         always: &["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"],
         ..NONE
@@ -191,7 +247,12 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         list: &["STARTTLS", "AUTH", "PIPELINING", "8BITMIME", "SIZE"],
         ..NONE
     },
-    Dialect { name: "Cisco ESA", unknown: &["500 #5.5.1 command not recognized"], list: &["8BITMIME", "SIZE", "STARTTLS"], ..NONE },
+    Dialect {
+        name: "Cisco ESA",
+        unknown: &["500 #5.5.1 command not recognized"],
+        list: &["8BITMIME", "SIZE", "STARTTLS"],
+        ..NONE
+    },
     Dialect {
         name: "OpenSMTPD",
         greeting: &["220 % ESMTP OpenSMTPD"],
@@ -200,7 +261,15 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         unknown: &["500 5.5.1 Invalid command: Command unrecognized"],
         off: &["503 5.5.1 Invalid command: Command not supported"],
         enhanced: true,
-        list: &["8BITMIME", "ENHANCEDSTATUSCODES", "SIZE", "DSN", "STARTTLS", "AUTH", "HELP"],
+        list: &[
+            "8BITMIME",
+            "ENHANCEDSTATUSCODES",
+            "SIZE",
+            "DSN",
+            "STARTTLS",
+            "AUTH",
+            "HELP",
+        ],
         ..NONE
     },
     Dialect {
@@ -210,7 +279,14 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         quit: &["221 % closing connection. %"],
         unknown: &["500 Unrecognized command"],
         busy: &["454 TLS not available%"],
-        list: &["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE", "STARTTLS", "AUTH"],
+        list: &[
+            "PIPELINING",
+            "8BITMIME",
+            "SMTPUTF8",
+            "SIZE",
+            "STARTTLS",
+            "AUTH",
+        ],
         ..NONE
     },
     Dialect {
@@ -227,25 +303,57 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         greeting: &["220 % Dovecot%ready."],
         noop: &["250 2.0.0 OK"],
         quit: &["221 2.0.0 Bye"],
-        unknown: &["500 5.5.2 Unknown command", "502 5.5.2 Unknown command", "502 5.5.1 Unknown command"],
-        off: &["502 5.5.1 TLS support is not enabled.", "502 5.5.1 TLS not supported", "502 5.5.1 Unsupported command"],
+        unknown: &[
+            "500 5.5.2 Unknown command",
+            "502 5.5.2 Unknown command",
+            "502 5.5.1 Unknown command",
+        ],
+        off: &[
+            "502 5.5.1 TLS support is not enabled.",
+            "502 5.5.1 TLS not supported",
+            "502 5.5.1 Unsupported command",
+        ],
         enhanced: true,
-        list: &["8BITMIME", "CHUNKING", "ENHANCEDSTATUSCODES", "PIPELINING", "STARTTLS", "XCLIENT"],
+        list: &[
+            "8BITMIME",
+            "CHUNKING",
+            "ENHANCEDSTATUSCODES",
+            "PIPELINING",
+            "STARTTLS",
+            "XCLIENT",
+        ],
         ..NONE
     },
     Dialect {
         name: "Dovecot",
         protocol: Protocol::Imap,
         greeting: &["OK %Dovecot%ready.%"],
-        unknown: &["BAD Unknown command.%", "BAD Error in IMAP command received by server.%", "BAD Error in IMAP command %"],
+        unknown: &[
+            "BAD Unknown command.%",
+            "BAD Error in IMAP command received by server.%",
+            "BAD Error in IMAP command %",
+        ],
         off: &["BAD TLS support isn't enabled."],
         quit: &["OK Logout completed%"],
-        busy: &["NO TLS initialization failed.", "BAD TLS is already active.", "NO [UNAVAILABLE] %"],
+        busy: &[
+            "NO TLS initialization failed.",
+            "BAD TLS is already active.",
+            "NO [UNAVAILABLE] %",
+        ],
         distinguishes: true,
         authoritative: true,
         fixed: true,
         list: &[
-            "IMAP4REV1", "SASL-IR", "LOGIN-REFERRALS", "ID", "ENABLE", "IDLE", "LITERAL+", "STARTTLS", "LOGINDISABLED", "AUTH=PLAIN",
+            "IMAP4REV1",
+            "SASL-IR",
+            "LOGIN-REFERRALS",
+            "ID",
+            "ENABLE",
+            "IDLE",
+            "LITERAL+",
+            "STARTTLS",
+            "LOGINDISABLED",
+            "AUTH=PLAIN",
             "AUTH=LOGIN",
         ],
         always: &["IMAP4REV1"],
@@ -256,21 +364,31 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         protocol: Protocol::Imap,
         greeting: &["OK % Cyrus IMAP % server ready%", "OK % Cyrus IMAP%ready"],
         unknown: &["BAD Unrecognized command", "BAD Please login first"],
-        busy: &["NO Starttls negotiation failed", "NO Error initializing TLS"],
+        busy: &[
+            "NO Starttls negotiation failed",
+            "NO Error initializing TLS",
+        ],
         ..NONE
     },
     Dialect {
         name: "Courier",
         protocol: Protocol::Imap,
         greeting: &["OK %Courier-IMAP ready.%"],
-        unknown: &["BAD Invalid command", "NO Error in IMAP command received by server.", "BAD Error in IMAP command received by server."],
+        unknown: &[
+            "BAD Invalid command",
+            "NO Error in IMAP command received by server.",
+            "BAD Error in IMAP command received by server.",
+        ],
         ..NONE
     },
     Dialect {
         name: "Exchange",
         protocol: Protocol::Imap,
         greeting: &["OK The Microsoft Exchange IMAP4 service is ready.%"],
-        unknown: &["BAD Command Error. %", "BAD Command received in Invalid state."],
+        unknown: &[
+            "BAD Command Error. %",
+            "BAD Command received in Invalid state.",
+        ],
         ..NONE
     },
     Dialect {
@@ -280,11 +398,25 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         quit: &["+OK Logging out"],
         unknown: &["-ERR Unknown command."],
         off: &["-ERR TLS support isn't enabled."],
-        busy: &["-ERR TLS initialization failed.", "-ERR TLS is already active.", "-ERR [SYS/TEMP] %"],
+        busy: &[
+            "-ERR TLS initialization failed.",
+            "-ERR TLS is already active.",
+            "-ERR [SYS/TEMP] %",
+        ],
         distinguishes: true,
         authoritative: true,
         fixed: true,
-        list: &["CAPA", "TOP", "UIDL", "RESP-CODES", "PIPELINING", "AUTH-RESP-CODE", "STLS", "USER", "SASL"],
+        list: &[
+            "CAPA",
+            "TOP",
+            "UIDL",
+            "RESP-CODES",
+            "PIPELINING",
+            "AUTH-RESP-CODE",
+            "STLS",
+            "USER",
+            "SASL",
+        ],
         always: &["TOP", "UIDL"],
         ..NONE
     },
@@ -306,16 +438,29 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         name: "Exchange",
         protocol: Protocol::Pop3,
         greeting: &["+OK The Microsoft Exchange POP3 service is ready.%"],
-        unknown: &["-ERR Protocol error. %", "-ERR Command is not valid in this state."],
+        unknown: &[
+            "-ERR Protocol error. %",
+            "-ERR Command is not valid in this state.",
+        ],
         ..NONE
     },
     Dialect {
         name: "Dovecot Pigeonhole",
         protocol: Protocol::Sieve,
         greeting: &["OK \"%Dovecot%ready.\"", "OK \"Dovecot ready.\""],
-        unknown: &["NO \"Unknown command.\"", "NO \"Error in MANAGESIEVE command received by server.\""],
-        off: &["NO \"TLS support isn't enabled.\"", "NO \"TLS not available.\""],
-        busy: &["NO (TRYLATER) %", "NO \"TLS is already active.\"", "NO \"TLS initialization failed.\""],
+        unknown: &[
+            "NO \"Unknown command.\"",
+            "NO \"Error in MANAGESIEVE command received by server.\"",
+        ],
+        off: &[
+            "NO \"TLS support isn't enabled.\"",
+            "NO \"TLS not available.\"",
+        ],
+        busy: &[
+            "NO (TRYLATER) %",
+            "NO \"TLS is already active.\"",
+            "NO \"TLS initialization failed.\"",
+        ],
         quit: &["OK \"Logout completed.\""],
         distinguishes: true,
         authoritative: true,
@@ -326,9 +471,46 @@ pub(crate) static DIALECTS: &[Dialect] = &[
 
 /// A keyword that any server may list before TLS: whatever else stands in a list is unknown, not suspicious.
 pub(crate) static KNOWN_KEYWORDS: &[&str] = &[
-    "8BITMIME", "ATRN", "AUTH", "BINARYMIME", "BURL", "CHECKPOINT", "CHUNKING", "CONNEG", "CONPERM", "DELIVERBY", "DSN", "ENHANCEDSTATUSCODES",
-    "ETRN", "EXPN", "FUTURERELEASE", "HELP", "LIMITS", "MT-PRIORITY", "MTRK", "NO-SOLICITING", "ONEX", "PIPECONNECT", "PIPE_CONNECT", "PIPELINING", "PRDR",
-    "REQUIRETLS", "RRVS", "SAML", "SEND", "SIZE", "SMTPUTF8", "SOML", "STARTTLS", "SUBMITTER", "TURN", "UTF8SMTP", "VERB", "VRFY", "XCLIENT", "XFORWARD",
+    "8BITMIME",
+    "ATRN",
+    "AUTH",
+    "BINARYMIME",
+    "BURL",
+    "CHECKPOINT",
+    "CHUNKING",
+    "CONNEG",
+    "CONPERM",
+    "DELIVERBY",
+    "DSN",
+    "ENHANCEDSTATUSCODES",
+    "ETRN",
+    "EXPN",
+    "FUTURERELEASE",
+    "HELP",
+    "LIMITS",
+    "MT-PRIORITY",
+    "MTRK",
+    "NO-SOLICITING",
+    "ONEX",
+    "PIPECONNECT",
+    "PIPE_CONNECT",
+    "PIPELINING",
+    "PRDR",
+    "REQUIRETLS",
+    "RRVS",
+    "SAML",
+    "SEND",
+    "SIZE",
+    "SMTPUTF8",
+    "SOML",
+    "STARTTLS",
+    "SUBMITTER",
+    "TURN",
+    "UTF8SMTP",
+    "VERB",
+    "VRFY",
+    "XCLIENT",
+    "XFORWARD",
 ];
 
 /// Who is known to greet how: a greeting without the owner's mark comes from somebody else.
@@ -345,10 +527,30 @@ pub(crate) struct Owner {
 
 /// Owners whose greetings were read often enough to be sure.
 pub(crate) static OWNERS: &[Owner] = &[
-    Owner { domain: "google.com", protocol: Protocol::Smtp, mark: "gsmtp", name: "Google" },
-    Owner { domain: "googlemail.com", protocol: Protocol::Smtp, mark: "gsmtp", name: "Google" },
-    Owner { domain: "gmail.com", protocol: Protocol::Smtp, mark: "gsmtp", name: "Google" },
-    Owner { domain: "protection.outlook.com", protocol: Protocol::Smtp, mark: "Microsoft ESMTP MAIL Service", name: "Microsoft" },
+    Owner {
+        domain: "google.com",
+        protocol: Protocol::Smtp,
+        mark: "gsmtp",
+        name: "Google",
+    },
+    Owner {
+        domain: "googlemail.com",
+        protocol: Protocol::Smtp,
+        mark: "gsmtp",
+        name: "Google",
+    },
+    Owner {
+        domain: "gmail.com",
+        protocol: Protocol::Smtp,
+        mark: "gsmtp",
+        name: "Google",
+    },
+    Owner {
+        domain: "protection.outlook.com",
+        protocol: Protocol::Smtp,
+        mark: "Microsoft ESMTP MAIL Service",
+        name: "Microsoft",
+    },
 ];
 
 /// The owner whose mark a greeting of this host must bear.
@@ -356,7 +558,9 @@ pub(crate) fn owner_of(host: &str, protocol: Protocol) -> Option<&'static Owner>
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     OWNERS.iter().find(|owner| {
         owner.protocol == protocol
-            && host.strip_suffix(owner.domain).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+            && host
+                .strip_suffix(owner.domain)
+                .is_some_and(|front| front.is_empty() || front.ends_with('.'))
     })
 }
 
@@ -367,19 +571,44 @@ mod tests {
     #[test]
     fn refusals_are_told_apart() {
         let postfix = &DIALECTS[0];
-        assert_eq!(postfix.refusal("502 5.5.1 Error: command not implemented"), Some(Refusal::Off));
-        assert_eq!(postfix.refusal("500 5.5.2 Error: command not recognized"), Some(Refusal::Unknown));
-        assert_eq!(postfix.refusal("454 4.7.0 TLS not available due to local problem"), Some(Refusal::Busy));
-        assert_eq!(postfix.refusal("454 TLS not available due to temporary reason"), None);
+        assert_eq!(
+            postfix.refusal("502 5.5.1 Error: command not implemented"),
+            Some(Refusal::Off)
+        );
+        assert_eq!(
+            postfix.refusal("500 5.5.2 Error: command not recognized"),
+            Some(Refusal::Unknown)
+        );
+        assert_eq!(
+            postfix.refusal("454 4.7.0 TLS not available due to local problem"),
+            Some(Refusal::Busy)
+        );
+        assert_eq!(
+            postfix.refusal("454 TLS not available due to temporary reason"),
+            None
+        );
         let exim = &DIALECTS[1];
-        assert_eq!(exim.refusal("503 STARTTLS command used when not advertised"), Some(Refusal::NotAdvertised));
-        let pop = DIALECTS.iter().find(|d| d.name == "Dovecot" && d.protocol == Protocol::Pop3).unwrap();
-        assert_eq!(pop.refusal("-ERR unknown command"), None, "the attack tool's wording differs by case and stop");
+        assert_eq!(
+            exim.refusal("503 STARTTLS command used when not advertised"),
+            Some(Refusal::NotAdvertised)
+        );
+        let pop = DIALECTS
+            .iter()
+            .find(|d| d.name == "Dovecot" && d.protocol == Protocol::Pop3)
+            .unwrap();
+        assert_eq!(
+            pop.refusal("-ERR unknown command"),
+            None,
+            "the attack tool's wording differs by case and stop"
+        );
     }
 
     #[test]
     fn owners_are_found_by_whole_labels() {
-        assert_eq!(owner_of("gmail-smtp-in.l.google.com.", Protocol::Smtp).map(|o| o.name), Some("Google"));
+        assert_eq!(
+            owner_of("gmail-smtp-in.l.google.com.", Protocol::Smtp).map(|o| o.name),
+            Some("Google")
+        );
         assert!(owner_of("notgoogle.com", Protocol::Smtp).is_none());
         assert!(owner_of("imap.google.com", Protocol::Imap).is_none());
     }

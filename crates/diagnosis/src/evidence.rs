@@ -45,7 +45,12 @@ pub(crate) fn excerpt(bytes: &[u8]) -> String {
 }
 
 /// Cites the whole reply of a step.
-pub(crate) fn reply(hearing: &Hearing<'_>, step: &Step<'_>, supports: impl Into<Support>, claim: impl Into<String>) -> Evidence {
+pub(crate) fn reply(
+    hearing: &Hearing<'_>,
+    step: &Step<'_>,
+    supports: impl Into<Support>,
+    claim: impl Into<String>,
+) -> Evidence {
     if step.bytes.is_empty() {
         return sent(hearing, step, supports, claim);
     }
@@ -53,12 +58,24 @@ pub(crate) fn reply(hearing: &Hearing<'_>, step: &Step<'_>, supports: impl Into<
 }
 
 /// Cites a part of a step's reply; `part` is relative to the reply.
-pub(crate) fn part(hearing: &Hearing<'_>, step: &Step<'_>, part: ByteRange, supports: impl Into<Support>, claim: impl Into<String>) -> Evidence {
+pub(crate) fn part(
+    hearing: &Hearing<'_>,
+    step: &Step<'_>,
+    part: ByteRange,
+    supports: impl Into<Support>,
+    claim: impl Into<String>,
+) -> Evidence {
     range(hearing, step, step.range_of(part), supports, claim)
 }
 
 /// Cites a range of the stream to the client.
-pub(crate) fn range(hearing: &Hearing<'_>, step: &Step<'_>, range: ByteRange, supports: impl Into<Support>, claim: impl Into<String>) -> Evidence {
+pub(crate) fn range(
+    hearing: &Hearing<'_>,
+    step: &Step<'_>,
+    range: ByteRange,
+    supports: impl Into<Support>,
+    claim: impl Into<String>,
+) -> Evidence {
     Evidence {
         claim: claim.into(),
         supports: supports.into(),
@@ -66,12 +83,22 @@ pub(crate) fn range(hearing: &Hearing<'_>, step: &Step<'_>, range: ByteRange, su
         step: Some(step.exchange.step),
         bytes: Some(range.into()),
         direction: "to-client",
-        excerpt: excerpt(&hearing.dialogue.transcript.bytes(Direction::ToClient, range)),
+        excerpt: excerpt(
+            &hearing
+                .dialogue
+                .transcript
+                .bytes(Direction::ToClient, range),
+        ),
     }
 }
 
 /// Cites what was sent, where the point is that nothing came back.
-pub(crate) fn sent(hearing: &Hearing<'_>, step: &Step<'_>, supports: impl Into<Support>, claim: impl Into<String>) -> Evidence {
+pub(crate) fn sent(
+    hearing: &Hearing<'_>,
+    step: &Step<'_>,
+    supports: impl Into<Support>,
+    claim: impl Into<String>,
+) -> Evidence {
     Evidence {
         claim: claim.into(),
         supports: supports.into(),
@@ -79,12 +106,28 @@ pub(crate) fn sent(hearing: &Hearing<'_>, step: &Step<'_>, supports: impl Into<S
         step: Some(step.exchange.step),
         bytes: step.exchange.sent.map(Into::into),
         direction: "to-server",
-        excerpt: step.exchange.sent.map(|range| excerpt(&hearing.dialogue.transcript.bytes(Direction::ToServer, range))).unwrap_or_default(),
+        excerpt: step
+            .exchange
+            .sent
+            .map(|range| {
+                excerpt(
+                    &hearing
+                        .dialogue
+                        .transcript
+                        .bytes(Direction::ToServer, range),
+                )
+            })
+            .unwrap_or_default(),
     }
 }
 
 /// Cites a connection, a handshake, a look-up or a log line.
-pub(crate) fn whole(measurement: &str, supports: impl Into<Support>, claim: impl Into<String>, shown: &str) -> Evidence {
+pub(crate) fn whole(
+    measurement: &str,
+    supports: impl Into<Support>,
+    claim: impl Into<String>,
+    shown: &str,
+) -> Evidence {
     Evidence {
         claim: claim.into(),
         supports: supports.into(),
@@ -101,7 +144,11 @@ pub(crate) fn deduplicate(evidence: &mut Vec<Evidence>) {
     let mut kept: Vec<Evidence> = Vec::new();
     for one in evidence.drain(..) {
         let same = |other: &Evidence| {
-            other.measurement == one.measurement && other.step == one.step && other.bytes == one.bytes && other.supports == one.supports && other.claim == one.claim
+            other.measurement == one.measurement
+                && other.step == one.step
+                && other.bytes == one.bytes
+                && other.supports == one.supports
+                && other.claim == one.claim
         };
         if !kept.iter().any(same) {
             kept.push(one);

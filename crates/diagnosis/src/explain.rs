@@ -4,9 +4,7 @@ use alloc::{format, string::String, vec::Vec};
 use hoofbeat_observation::measurement::Unresolved;
 
 use crate::{
-    Finding, LocationClass, Overall, Question, Verdict,
-    fingerprint::catalogue,
-    verdict,
+    Finding, LocationClass, Mechanism, Overall, Question, Verdict, fingerprint::catalogue, verdict,
 };
 
 /// The place as words of a sentence.
@@ -23,17 +21,39 @@ const fn place(class: LocationClass) -> &'static str {
     }
 }
 
+/// Whether a mechanism is a state of the server's own.
+const fn is_servers(mechanism: Mechanism) -> bool {
+    matches!(
+        mechanism,
+        Mechanism::NotOffered
+            | Mechanism::HiddenFromUs
+            | Mechanism::TlsUnavailable
+            | Mechanism::CertificateInvalid
+            | Mechanism::StarttlsBroken
+    )
+}
+
 /// A finding in one sentence. `reason` is the judge's, without the service's name.
-pub(crate) fn finding(finding: &Finding, reason: &str) -> String {
+pub(crate) fn finding(finding: &Finding, reason: &str, suspected: Option<Mechanism>) -> String {
     let mut out = format!("{}: {reason}", finding.service);
+    if let Some(suspected) = suspected.filter(|mechanism| !is_servers(*mechanism)) {
+        out.push_str(&format!(" (in question: {suspected})"));
+    }
     if finding.verdict == Verdict::Interference {
         if let Some(product) = &finding.product {
-            out.push_str(&format!("; it looks like {}", catalogue::name_of(product).unwrap_or(product)));
+            out.push_str(&format!(
+                "; it looks like {}",
+                catalogue::name_of(product).unwrap_or(product)
+            ));
         }
         match finding.location.class {
             LocationClass::Undetermined => {
                 if let Some((first, second)) = leaders(finding) {
-                    out.push_str(&format!("; where is not settled (most likely {}, else {})", place(first), place(second)));
+                    out.push_str(&format!(
+                        "; where is not settled (most likely {}, else {})",
+                        place(first),
+                        place(second)
+                    ));
                 }
             }
             class => out.push_str(&format!("; most likely {}", place(class))),
@@ -68,18 +88,39 @@ pub(crate) fn leaders(finding: &Finding) -> Option<(LocationClass, LocationClass
 pub(crate) fn overall(findings: &[Finding], sentences: &[String]) -> Overall {
     let status = |finding: &Finding| verdict::status_of(finding);
     let worst = verdict::worst(findings.iter().map(status));
-    let leading = findings.iter().zip(sentences).find(|(finding, _)| Some(status(finding)) == worst);
+    let leading = findings
+        .iter()
+        .zip(sentences)
+        .find(|(finding, _)| Some(status(finding)) == worst);
     let Some((finding, sentence)) = leading else {
-        return Overall { verdict: Verdict::Inconclusive, summary: "Nothing was measured.".into() };
+        return Overall {
+            verdict: Verdict::Inconclusive,
+            summary: "Nothing was measured.".into(),
+        };
     };
-    let alike = findings.iter().filter(|other| other.verdict == finding.verdict).count();
+    let alike = findings
+        .iter()
+        .filter(|other| other.verdict == finding.verdict)
+        .count();
     let summary = match (findings.len(), alike) {
         (1, _) => sentence.clone(),
-        (all, alike) if all == alike && finding.verdict == Verdict::Clear && finding.weaknesses.is_empty() => format!("All {all} services are encrypted and verified."),
+        (all, alike)
+            if all == alike
+                && finding.verdict == Verdict::Clear
+                && finding.weaknesses.is_empty() =>
+        {
+            format!("All {all} services are encrypted and verified.")
+        }
         (all, 1) => format!("{sentence} (One of {all} services.)"),
-        (all, alike) => format!("{sentence} ({alike} of {all} services are {}.)", finding.verdict),
+        (all, alike) => format!(
+            "{sentence} ({alike} of {all} services are {}.)",
+            finding.verdict
+        ),
     };
-    Overall { verdict: finding.verdict, summary }
+    Overall {
+        verdict: finding.verdict,
+        summary,
+    }
 }
 
 /// No service was found at all.
@@ -103,14 +144,22 @@ pub(crate) fn unresolved(target: &str, why: &Unresolved) -> Overall {
 /// What a test would tell, for `next`.
 pub(crate) fn next(question: &Question) -> &'static str {
     match question {
-        Question::Differential(_) => "send STARTTLS although it is not offered, and a made-up command beside it",
+        Question::Differential(_) => {
+            "send STARTTLS although it is not offered, and a made-up command beside it"
+        }
         Question::MixedCase(_) => "send StartTLS in mixed case: naive filters miss it",
-        Question::SplitVerb(_) => "send STARTTLS in two segments: filters that read packets miss it",
+        Question::SplitVerb(_) => {
+            "send STARTTLS in two segments: filters that read packets miss it"
+        }
         Question::Repeat(..) => "ask again: do the answers differ between connections?",
         Question::Siblings(_) => "compare with the same host's other ports and addresses",
-        Question::Controls(..) => "speak to other providers' servers on this port, to tell this network from that server",
+        Question::Controls(..) => {
+            "speak to other providers' servers on this port, to tell this network from that server"
+        }
         Question::NegativeControl(_) => "connect to an address where nothing may answer",
         Question::LegacyTls(_) => "ask which old TLS versions the server speaks",
-        Question::Injection(_) => "test whether a command in the clear behind STARTTLS is executed (only on a server that you run)",
+        Question::Injection(_) => {
+            "test whether a command in the clear behind STARTTLS is executed (only on a server that you run)"
+        }
     }
 }

@@ -2,13 +2,18 @@
 //!
 //! The only place that turns recorded bytes into words. It must not know what any of them proves.
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{
+    borrow::Cow,
+    string::{String, ToString},
+    vec::Vec,
+};
 use hoofbeat_observation::{
     Certificate, Dialogue, Handshake, HandshakeOutcome, Measurement, Source, Variation,
     dialogue::{Claim, Claimed},
 };
 use hoofbeat_session::{
-    ByteRange, Capabilities, Direction, Exchange, Label, Layer, Outcome, Protocol, Reply, Status, capabilities, is_ready_for_tls, reply,
+    ByteRange, Capabilities, Direction, Exchange, Label, Layer, Outcome, Protocol, Reply, Status,
+    capabilities, is_ready_for_tls, reply,
 };
 
 /// Longest line that is compared or matched, in bytes; what is longer is cut.
@@ -35,7 +40,11 @@ impl Step<'_> {
     }
     /// A complete and positive reply came.
     pub(crate) fn positive(&self) -> bool {
-        self.answered() && matches!(self.reply.status, Status::Positive | Status::Preauthenticated)
+        self.answered()
+            && matches!(
+                self.reply.status,
+                Status::Positive | Status::Preauthenticated
+            )
     }
     /// A complete and negative reply came.
     pub(crate) fn refused(&self) -> bool {
@@ -58,7 +67,10 @@ impl Step<'_> {
         let upper = self.line.to_ascii_uppercase();
         let mut out = String::new();
         let mut from = 0;
-        while let Some(found) = upper.get(from..).and_then(|rest| rest.find(&verb.to_ascii_uppercase())) {
+        while let Some(found) = upper
+            .get(from..)
+            .and_then(|rest| rest.find(&verb.to_ascii_uppercase()))
+        {
             out.push_str(self.line.get(from..from + found).unwrap_or_default());
             out.push_str("<verb>");
             from += found + verb.len();
@@ -69,7 +81,10 @@ impl Step<'_> {
     /// The range of a part of the reply in the stream to the client.
     pub(crate) fn range_of(&self, part: ByteRange) -> ByteRange {
         let from = self.exchange.received.from;
-        ByteRange { from: from.saturating_add(part.from), to: from.saturating_add(part.to) }
+        ByteRange {
+            from: from.saturating_add(part.from),
+            to: from.saturating_add(part.to),
+        }
     }
     /// The text of every line, joined by line feeds.
     pub(crate) fn text(&self) -> String {
@@ -111,44 +126,92 @@ impl<'a> Hearing<'a> {
             .exchanges
             .iter()
             .map(|exchange| {
-                let bytes = dialogue.transcript.bytes(Direction::ToClient, exchange.received);
+                let bytes = dialogue
+                    .transcript
+                    .bytes(Direction::ToClient, exchange.received);
                 let reply = reply::read(protocol, exchange.label, &bytes);
-                let sent = exchange.sent.map(|range| dialogue.transcript.bytes(Direction::ToServer, range));
+                let sent = exchange
+                    .sent
+                    .map(|range| dialogue.transcript.bytes(Direction::ToServer, range));
                 let sent = sent.map_or_else(String::new, |bytes| first_line(&bytes));
                 let line = deciding_line(protocol, exchange.label, &bytes);
-                Step { exchange, bytes, reply, sent, line }
+                Step {
+                    exchange,
+                    bytes,
+                    reply,
+                    sent,
+                    line,
+                }
             })
             .collect();
-        Some(Self { id: &measurement.id, started: measurement.started, dialogue, steps })
+        Some(Self {
+            id: &measurement.id,
+            started: measurement.started,
+            dialogue,
+            steps,
+        })
     }
 
     /// In which language.
     pub(crate) fn protocol(&self) -> Protocol {
         self.dialogue.protocol
     }
+    /// The greeting's lines, each with code and without line end; IMAP without the star.
+    pub(crate) fn greeting_lines(&self) -> Vec<String> {
+        let Some(step) = self.greeting() else {
+            return Vec::new();
+        };
+        step.bytes
+            .split(|byte| *byte == b'\n')
+            .take(16)
+            .map(|line| String::from_utf8_lossy(cut(line)).trim_end().to_string())
+            .filter(|line| !line.is_empty())
+            .map(|line| {
+                line.strip_prefix("* ")
+                    .map(ToString::to_string)
+                    .unwrap_or(line)
+            })
+            .collect()
+    }
     /// The first step with that label on that layer.
     pub(crate) fn step(&self, layer: Layer, label: Label) -> Option<&Step<'a>> {
-        self.steps.iter().find(|step| step.exchange.layer == layer && step.exchange.label == label)
+        self.steps
+            .iter()
+            .find(|step| step.exchange.layer == layer && step.exchange.label == label)
     }
     /// The greeting.
     pub(crate) fn greeting(&self) -> Option<&Step<'a>> {
-        self.steps.iter().find(|step| step.exchange.label == Label::Greeting)
+        self.steps
+            .iter()
+            .find(|step| step.exchange.label == Label::Greeting)
     }
     /// The steps that asked for the list on that layer, in order.
     pub(crate) fn list_steps(&self, layer: Layer) -> impl Iterator<Item = &Step<'a>> {
-        self.steps
-            .iter()
-            .filter(move |step| step.exchange.layer == layer && matches!(step.exchange.label, Label::Capabilities | Label::CapabilitiesAgain))
+        self.steps.iter().filter(move |step| {
+            step.exchange.layer == layer
+                && matches!(
+                    step.exchange.label,
+                    Label::Capabilities | Label::CapabilitiesAgain
+                )
+        })
     }
     /// Every list given on that layer: by command, and by greeting where the protocol has that.
     pub(crate) fn lists(&self, layer: Layer) -> Vec<List<'_, 'a>> {
-        let by_command = self.list_steps(layer).filter(|step| step.positive());
-        let by_greeting = self
-            .greeting()
-            .filter(|step| step.exchange.layer == layer && step.answered() && matches!(self.protocol(), Protocol::Imap | Protocol::Sieve));
+        // EHLO is answered by 250 and nothing else (RFC 5321 §4.3.2).
+        let by_command = self
+            .list_steps(layer)
+            .filter(|step| step.positive() && step.reply.code.is_none_or(|code| code == 250));
+        let by_greeting = self.greeting().filter(|step| {
+            step.exchange.layer == layer
+                && step.answered()
+                && matches!(self.protocol(), Protocol::Imap | Protocol::Sieve)
+        });
         by_command
             .chain(by_greeting)
-            .map(|step| List { step, items: capabilities(self.protocol(), &step.bytes) })
+            .map(|step| List {
+                step,
+                items: capabilities(self.protocol(), &step.bytes),
+            })
             .filter(|list| {
                 // An IMAP greeting without a list offers nothing and denies nothing.
                 list.step.exchange.label != Label::Greeting || !list.items.items.is_empty()
@@ -162,13 +225,20 @@ impl<'a> Hearing<'a> {
     /// Whether STARTTLS is offered before TLS; `None` where no list was seen.
     pub(crate) fn offered(&self) -> Option<bool> {
         let lists = self.lists(Layer::Plain);
-        (!lists.is_empty()).then(|| lists.iter().any(|list| list.items.offers_starttls(self.protocol())))
+        (!lists.is_empty()).then(|| {
+            lists
+                .iter()
+                .any(|list| list.items.offers_starttls(self.protocol()))
+        })
     }
     /// The steps that asked for TLS, however spelt.
     pub(crate) fn upgrades(&self) -> impl Iterator<Item = &Step<'a>> {
         self.steps.iter().filter(|step| {
             step.exchange.layer == Layer::Plain
-                && matches!(step.exchange.label, Label::StartTls | Label::MixedCaseStartTls | Label::SplitStartTls)
+                && matches!(
+                    step.exchange.label,
+                    Label::StartTls | Label::MixedCaseStartTls | Label::SplitStartTls
+                )
         })
     }
     /// Whether that step let the handshake begin.
@@ -181,18 +251,24 @@ impl<'a> Hearing<'a> {
     }
     /// The handshake, where it was completed.
     pub(crate) fn completed(&self) -> Option<&'a Handshake> {
-        self.handshake().filter(|handshake| handshake.outcome == HandshakeOutcome::Completed)
+        self.handshake()
+            .filter(|handshake| handshake.outcome == HandshakeOutcome::Completed)
     }
     /// Whether TLS came up, as seen, or as a recording says.
     pub(crate) fn came_up(&self) -> bool {
         self.completed().is_some()
-            || (self.is_recorded() && self.steps.iter().any(|step| step.exchange.layer == Layer::Tls && step.answered()))
+            || (self.is_recorded()
+                && self
+                    .steps
+                    .iter()
+                    .any(|step| step.exchange.layer == Layer::Tls && step.answered()))
             || self.claim(Claimed::TlsEstablished).is_some()
             || self.claim(Claimed::TlsVerified).is_some()
     }
     /// The leaf certificate that was presented.
     pub(crate) fn leaf(&self) -> Option<&'a Certificate> {
-        self.handshake().and_then(|handshake| handshake.chain.first())
+        self.handshake()
+            .and_then(|handshake| handshake.chain.first())
     }
     /// Whether the connection stood. A recording that shows bytes had one.
     pub(crate) fn connected(&self) -> bool {
@@ -200,7 +276,10 @@ impl<'a> Hearing<'a> {
     }
     /// The round trip of the TCP handshake, in microseconds.
     pub(crate) fn connect_micros(&self) -> Option<u128> {
-        self.dialogue.connect.established.map(|at| at.since(self.dialogue.connect.started).as_micros())
+        self.dialogue
+            .connect
+            .established
+            .map(|at| at.since(self.dialogue.connect.started).as_micros())
     }
     /// Whether the bytes are a pasted text: lengths, line ends and omissions are not to be trusted.
     pub(crate) fn is_text(&self) -> bool {
@@ -228,19 +307,34 @@ fn cut(bytes: &[u8]) -> &[u8] {
 }
 
 fn first_line(bytes: &[u8]) -> String {
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     String::from_utf8_lossy(cut(line)).trim_end().into()
 }
 
 /// The last line that is not blank, and for IMAP, without the tag.
 fn deciding_line(protocol: Protocol, label: Label, bytes: &[u8]) -> String {
-    let last = bytes.rsplit(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let last = bytes
+        .rsplit(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty())
+        .unwrap_or_default();
     // A multi-line POP3 answer is decided by its first line.
-    let line = if protocol == Protocol::Pop3 { bytes.split(|byte| *byte == b'\n').next().unwrap_or_default() } else { last };
+    let line = if protocol == Protocol::Pop3 {
+        bytes
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default()
+    } else {
+        last
+    };
     let text = String::from_utf8_lossy(cut(line));
     let text = text.trim_end();
     match protocol {
-        Protocol::Imap if !text.starts_with('+') && (label == Label::Greeting || !text.starts_with('*')) => {
+        Protocol::Imap
+            if !text.starts_with('+') && (label == Label::Greeting || !text.starts_with('*')) =>
+        {
             text.split_once(' ').map_or(text, |(_, rest)| rest).into()
         }
         _ => text.into(),

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! nobody answers ─► turned away ─► somebody else answers ─► keywords overwritten ─► EHLO refused
-//!   ─► bytes behind 220 ─► STARTTLS refused, rewritten, swallowed ─► TLS fails ─► forged certificate ─► masked greeting ─► certificate
+//!   ─► bytes behind 220, lines that cannot be ─► STARTTLS refused, rewritten, swallowed ─► TLS fails ─► forged certificate ─► masked greeting ─► certificate
 //! ```
 //! A rule proposes; the tables of `attribution` weigh what it saw; a verdict that they do not bear becomes
 //! `inconclusive`. It must not write reports.
 
 mod ehlo;
+mod impossible;
 mod masked;
 mod proxied;
 mod reach;
@@ -60,7 +61,12 @@ pub(crate) struct Opinion {
 
 impl Opinion {
     /// A proposal without anything yet to show for it.
-    pub(crate) fn new(verdict: Verdict, mechanism: impl Into<Option<Mechanism>>, encryption: Encryption, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        verdict: Verdict,
+        mechanism: impl Into<Option<Mechanism>>,
+        encryption: Encryption,
+        reason: impl Into<String>,
+    ) -> Self {
         Self {
             verdict,
             mechanism: mechanism.into(),
@@ -76,7 +82,11 @@ impl Opinion {
         }
     }
     /// An honourable answer.
-    pub(crate) fn inconclusive(mechanism: impl Into<Option<Mechanism>>, encryption: Encryption, reason: impl Into<String>) -> Self {
+    pub(crate) fn inconclusive(
+        mechanism: impl Into<Option<Mechanism>>,
+        encryption: Encryption,
+        reason: impl Into<String>,
+    ) -> Self {
         Self::new(Verdict::Inconclusive, mechanism, encryption, reason)
     }
 }
@@ -101,6 +111,7 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Weighed {
         masked::judge,
         ehlo::judge,
         upgrade::leftover,
+        impossible::judge,
         verb::judge,
         upgrade::judge,
         trust::intercepted,
@@ -108,7 +119,10 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Weighed {
         trust::judge,
         recorded::judge,
     ];
-    let opinion = RULES.iter().find_map(|rule| rule(bench)).unwrap_or_else(|| recorded::nothing_to_judge(bench));
+    let opinion = RULES
+        .iter()
+        .find_map(|rule| rule(bench))
+        .unwrap_or_else(|| recorded::nothing_to_judge(bench));
     weigh(opinion, bench)
 }
 
@@ -122,9 +136,16 @@ pub(crate) fn without_tls(bench: &Bench<'_, '_>) -> State {
 
 fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
     evidence::deduplicate(&mut opinion.evidence);
+    if opinion.verdict == Verdict::Interference && opinion.innocent.is_empty() {
+        opinion.innocent.push("a setting of some device, made for another purpose, explains this as well as an intent does".into());
+    }
     let Some(state) = opinion.state else {
         let confidence = opinion.certain.unwrap_or(Confidence::Undetermined);
-        return Weighed { opinion, location: attribution::nowhere(), confidence };
+        return Weighed {
+            opinion,
+            location: attribution::nowhere(),
+            confidence,
+        };
     };
     let controls = match opinion.mechanism {
         Some(Mechanism::BannerMasked) => bench.controls_by(|control| {
@@ -132,9 +153,20 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
             Some(crate::fingerprint::mask::banner(&step.bytes).is_none())
         }),
         Some(Mechanism::PlaintextInjected) => {
-            bench.controls_by(|control| control.upgrades().find(|step| control.is_ready(step)).map(|step| step.exchange.leftover.is_none_or(|range| range.is_empty())))
+            bench.controls_by(|control| match crate::bench::dies(control) {
+                Some(true) => Some(false),
+                _ => control
+                    .upgrades()
+                    .find(|step| control.is_ready(step))
+                    .map(|step| step.exchange.leftover.is_none_or(|range| range.is_empty())),
+            })
         }
-        Some(Mechanism::TlsIntercepted) => bench.controls_by(|control| Some(control.handshake()?.outcome == hoofbeat_observation::HandshakeOutcome::Completed && trust::looks_genuine(control))),
+        Some(Mechanism::TlsIntercepted) => bench.controls_by(|control| {
+            Some(
+                control.handshake()?.outcome == hoofbeat_observation::HandshakeOutcome::Completed
+                    && trust::looks_genuine(control),
+            )
+        }),
         // The rule has already held the ports against each other.
         Some(Mechanism::PortBlocked) => Controls::Silent,
         _ => bench.controls(),
@@ -167,18 +199,34 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
         Verdict::Server => (1.0 - posterior.interference(), &posterior.for_server),
         _ => (0.0, &posterior.for_server),
     };
-    let confidence = opinion.certain.unwrap_or_else(|| worded(probability, groups));
-    if confidence == Confidence::Undetermined && matches!(opinion.verdict, Verdict::Interference | Verdict::Server) {
+    let confidence = opinion
+        .certain
+        .unwrap_or_else(|| worded(probability, groups));
+    if confidence == Confidence::Undetermined
+        && matches!(opinion.verdict, Verdict::Interference | Verdict::Server)
+    {
         opinion.verdict = Verdict::Inconclusive;
-        opinion.reason.push_str("; whether that is the server's own doing cannot be told from this");
+        opinion
+            .reason
+            .push_str("; whether that is the server's own doing cannot be told from this");
     }
     let mut location = posterior.location(opinion.verdict);
-    if bench.is_text() && opinion.verdict == Verdict::Interference {
-        // A text names no vantage and no path.
+    // A text names no vantage and no path; and who accuses nobody names no place.
+    if (bench.is_text() && opinion.verdict == Verdict::Interference)
+        || opinion.verdict == Verdict::Inconclusive
+    {
         location.class = crate::LocationClass::Undetermined;
     }
-    let confidence = if bench.is_text() { confidence.max(Confidence::Likely) } else { confidence };
-    Weighed { opinion, location, confidence }
+    let confidence = if bench.is_text() {
+        confidence.max(Confidence::Likely)
+    } else {
+        confidence
+    };
+    Weighed {
+        opinion,
+        location,
+        confidence,
+    }
 }
 
 /// The word for a probability; `Confidence` is ordered from sure to unsure.

@@ -31,6 +31,6 @@ pub use case::{Case, Settings, diagnose};
 pub use question::Question;
 pub use report::{Header, report};
 pub use verdict::{
-    Confidence, Diagnosis, Encryption, Evidence, Finding, Location, LocationClass, Mechanism, NotRun, Overall, Remedy,
-    Segment, Support, TlsFacts, Verdict, Weakness, Who,
+    Confidence, Diagnosis, Encryption, Evidence, Finding, Location, LocationClass, Mechanism,
+    NotRun, Overall, Remedy, Segment, Support, TlsFacts, Verdict, Weakness, Who,
 };

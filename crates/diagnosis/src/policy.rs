@@ -37,7 +37,10 @@ impl<'a> Policy<'a> {
                 Body::Lookup(lookup) => {
                     let name = lookup.name.trim_end_matches('.');
                     match lookup.question {
-                        Question::Mx => policy.has_mx |= lookup.records.iter().any(|r| matches!(r, Record::Mx(..))),
+                        Question::Mx => {
+                            policy.has_mx |=
+                                lookup.records.iter().any(|r| matches!(r, Record::Mx(..)))
+                        }
                         Question::Tlsa if name.eq_ignore_ascii_case(&tlsa_name) => {
                             policy.uncertain |= is_uncertain(lookup);
                             policy.take_tlsa(&measurement.id, lookup);
@@ -87,9 +90,15 @@ impl<'a> Policy<'a> {
 
     /// A secure DANE-EE record matches the leaf: that alone proves the server (RFC 7672 §3.1.1).
     pub(crate) fn dane_ee_matches(&self, handshake: &Handshake) -> bool {
-        let Some((_, records)) = &self.tlsa else { return false };
-        let Some(leaf) = handshake.chain.first() else { return false };
-        records.iter().any(|one| one.usage == Usage::DaneEe && one.matches(&leaf.der, &leaf.public_key))
+        let Some((_, records)) = &self.tlsa else {
+            return false;
+        };
+        let Some(leaf) = handshake.chain.first() else {
+            return false;
+        };
+        records
+            .iter()
+            .any(|one| one.usage == Usage::DaneEe && one.matches(&leaf.der, &leaf.public_key))
     }
 
     /// A secure record names a certificate of the presented chain. For DANE-TA this proves nothing: the
@@ -99,9 +108,17 @@ impl<'a> Policy<'a> {
         if handshake.chain.is_empty() {
             return None;
         }
-        Some(records.iter().any(|one| match one.usage {
-            Usage::DaneTa => handshake.chain.iter().any(|certificate| one.matches(&certificate.der, &certificate.public_key)),
-            _ => handshake.chain.first().is_some_and(|leaf| one.matches(&leaf.der, &leaf.public_key)),
+        Some(records.iter().any(|one| {
+            match one.usage {
+                Usage::DaneTa => handshake
+                    .chain
+                    .iter()
+                    .any(|certificate| one.matches(&certificate.der, &certificate.public_key)),
+                _ => handshake
+                    .chain
+                    .first()
+                    .is_some_and(|leaf| one.matches(&leaf.der, &leaf.public_key)),
+            }
         }))
     }
 
@@ -109,7 +126,8 @@ impl<'a> Policy<'a> {
     pub(crate) fn promises_tls(&self, host: &str) -> bool {
         self.tlsa.is_some()
             || self.mta_sts.as_ref().is_some_and(|(_, policy)| {
-                policy.mode == document::Mode::Enforce && policy.mx.iter().any(|pattern| pattern.matches(host))
+                policy.mode == document::Mode::Enforce
+                    && policy.mx.iter().any(|pattern| pattern.matches(host))
             })
     }
 
@@ -118,13 +136,21 @@ impl<'a> Policy<'a> {
         self.has_mx
             && !self.uncertain
             && self.tlsa.is_none()
-            && !self.mta_sts.as_ref().is_some_and(|(_, policy)| policy.mode != document::Mode::None)
+            && !self
+                .mta_sts
+                .as_ref()
+                .is_some_and(|(_, policy)| policy.mode != document::Mode::None)
     }
 }
 
 fn is_uncertain(lookup: &Lookup) -> bool {
     lookup.status == DnsStatus::Bogus
-        || lookup.failure.as_ref().is_some_and(|failure| !matches!(failure.kind, FailureKind::NoSuchName | FailureKind::NoSuchRecord))
+        || lookup.failure.as_ref().is_some_and(|failure| {
+            !matches!(
+                failure.kind,
+                FailureKind::NoSuchName | FailureKind::NoSuchRecord
+            )
+        })
 }
 
 fn is_announced(lookup: &Lookup) -> bool {

@@ -348,7 +348,14 @@ pub(crate) fn status_of(finding: &Finding) -> u8 {
     match finding.verdict {
         Verdict::Interference => 2,
         Verdict::Server => 1,
-        Verdict::Clear if finding.weaknesses.iter().any(|weakness| *weakness != Weakness::NoPolicy) => 1,
+        Verdict::Clear
+            if finding
+                .weaknesses
+                .iter()
+                .any(|weakness| *weakness != Weakness::NoPolicy) =>
+        {
+            1
+        }
         Verdict::Clear => 0,
         Verdict::Unreachable | Verdict::Inconclusive => 3,
     }

@@ -263,8 +263,8 @@ async fn begin(
     let control = match (scenario.client_side, scenario.door) {
         (true, Door::Closed) => host.refuse(None)?,
         _ => {
-            host.serve(&ServerSpec::default(), scheme, around_control, None)
-                .await?
+            let spec = ServerSpec::control(scheme.protocol());
+            host.serve(&spec, scheme, around_control, None).await?
         }
     };
     Ok(host.running(scheme, main, control.address, siblings))

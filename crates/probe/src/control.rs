@@ -1,8 +1,8 @@
 //! Control servers: large providers that are known to offer TLS, spoken to in the same way on the same port,
 //! so that "this network" and "that server" can be told apart; and addresses where nothing may answer.
 //!
-//! The list is reviewed data. What an operator is known to offer has a source and a date, because it may
-//! change; the user can replace the list.
+//! The list is data. What an operator is said to offer has a source and the date at which it was read: it
+//! may change, and nothing here was measured. The user can replace the list.
 
 use std::{
     borrow::Cow,
@@ -32,12 +32,15 @@ pub struct Control {
     pub known: Cow<'static, [&'static str]>,
     /// How that is known.
     pub source: Cow<'static, str>,
-    /// When that was known: year and month.
+    /// When the source was read, year and month; the source itself may be older.
     pub as_of: Cow<'static, str>,
 }
 
-const MX_SOURCE: &str = "MX host of the operator's domain, which publishes MTA-STS or TLSA records or requires TLS by its own documentation";
-const ISP_SOURCE: &str = "Mozilla's database of mail providers' published settings";
+/// The weaker of the two: before a release these servers want measuring from a clean network.
+const MX_SOURCE: &str = "host name seen as the operator's MX in public configurations; \
+    that it offers STARTTLS is general knowledge and was not measured for this list";
+const ISP_SOURCE: &str =
+    "Mozilla's database of mail providers' published settings (ISPDB), a stored copy; not measured";
 
 const fn built_in(
     scheme: Scheme,

@@ -8,6 +8,7 @@ mod report;
 mod score;
 mod subject;
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -150,6 +151,7 @@ fn measure(
         scratch.join("main.cf"),
         "compatibility_level = 3.6\ninet_protocols = all\n",
     )?;
+    let shown = std::io::stderr().is_terminal();
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     let work = || -> Result<()> {
@@ -159,7 +161,9 @@ fn measure(
                 .lock()
                 .map_err(|_| anyhow::anyhow!("a worker panicked"))?;
             rows.push(row);
-            eprint!("\r{} of {} scenarios ", rows.len(), scenarios.len());
+            if shown {
+                eprint!("\r{} of {} scenarios ", rows.len(), scenarios.len());
+            }
         }
         Ok(())
     };
@@ -173,7 +177,6 @@ fn measure(
                 .map_err(|_| anyhow::anyhow!("a worker panicked"))?
         })
     })?;
-    eprintln!();
     let mut rows = rows
         .into_inner()
         .map_err(|_| anyhow::anyhow!("a worker panicked"))?;

@@ -95,6 +95,10 @@ fn summary(rows: &[Row], score: &Score) -> String {
             "product named rightly, where the bytes name one",
             of(score.products_right, score.products),
         ),
+        (
+            "place named rightly, where the wire proves one",
+            of(score.places_right, score.places),
+        ),
         ("wrong product named", list(&score.products_wrong)),
         ("**false accusations**", list(&score.false_accusations)),
         (

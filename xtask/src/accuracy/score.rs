@@ -21,6 +21,9 @@ pub(crate) struct Score {
     pub(crate) products_right: usize,
     /// A product was named that is not the expected one.
     pub(crate) products_wrong: Vec<&'static str>,
+    /// Scenarios whose wire proves the place, and how many were placed rightly.
+    pub(crate) places: usize,
+    pub(crate) places_right: usize,
     pub(crate) weaknesses_missed: Vec<&'static str>,
     pub(crate) exits_wrong: Vec<&'static str>,
     /// `interference` where nothing interferes.
@@ -60,6 +63,7 @@ impl Score {
         };
         let count = |wanted: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| wanted(row)).count();
         let product = |row: &Row| row.scenario.expected.product.clone();
+        let place = |row: &Row| row.scenario.expected.location.map(|place| place.word());
         let state = |row: &Row| State::of(&row.answer.verdict);
         let expects = |row: &Row, state: State| {
             conclusions(row.scenario).any(|it| State::of_expected(it.verdict) == state)
@@ -75,6 +79,10 @@ impl Score {
             products: count(&|row| product(row).is_some()),
             products_right: count(&|row| {
                 product(row).is_some() && product(row) == row.answer.product
+            }),
+            places: count(&|row| place(row).is_some()),
+            places_right: count(&|row| {
+                place(row).is_some() && place(row) == row.answer.place.as_deref()
             }),
             products_wrong: named(&|row| {
                 row.answer.product.is_some() && product(row) != row.answer.product

@@ -18,6 +18,7 @@ pub(crate) struct Answer {
     pub(crate) verdict: String,
     pub(crate) mechanism: Option<String>,
     pub(crate) product: Option<String>,
+    pub(crate) place: Option<String>,
     pub(crate) weaknesses: Vec<String>,
     pub(crate) exit: Option<i32>,
     /// Connections that the scenario's door counted; control servers are not among them.
@@ -73,6 +74,9 @@ pub(crate) fn ask(program: &Path, scenario: &Scenario, lab: &Running, ca: &Path)
             .unwrap_or_default(),
         mechanism: word("mechanism"),
         product: word("product"),
+        place: finding
+            .and_then(|finding| finding["location"]["class"].as_str())
+            .map(str::to_owned),
         weaknesses: weaknesses
             .filter_map(|word| Some(word.as_str()?.to_owned()))
             .collect(),

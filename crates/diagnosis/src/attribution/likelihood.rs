@@ -106,12 +106,18 @@ pub(crate) enum Observation {
     AlteredEcho,
     /// O6: words that this server never uses.
     ForeignWords,
+    /// O6 against a server whose every reply to STARTTLS was read in its source, and that no setting rewords.
+    ForeignToFixed,
+    /// O6: a reply that breaks the form this very session otherwise keeps.
+    Misshapen,
     /// O6, and the words are known of boxes or tools alone.
     ForgedWords,
     /// A 2xx that is not 220.
     OddSuccess,
     /// O7: silence or a reset for STARTTLS only.
     SilentForVerb,
+    /// O7 from a server that answers STARTTLS before it touches its TLS library.
+    SilentImpossible,
     /// Another spelling gets through where STARTTLS does not.
     SpellingPasses,
     /// An item overwritten where STARTTLS stood.
@@ -158,6 +164,8 @@ pub(crate) enum Observation {
     ForeignLeftover,
     /// The certificate's issuer is an intercepting product's.
     InterceptorIssuer,
+    /// The same, and the product runs on the client's own machine.
+    HostInterceptorIssuer,
     /// The same private issuer or key for unrelated hosts.
     SharedIssuer,
     /// The certificate copies a verified sibling's names and dates with another key.
@@ -194,6 +202,10 @@ impl Observation {
             O::WorksThoughHiddenUnverified => (G::Verb, [0.01, 0.01, 0.30, 0.30, 0.30, 0.30]),
             // expert: the wording was read in the server's source; other programs imitate it rarely
             O::LikeUnknownImpossible       => (G::Verb, [0.015, 0.015, 0.40, 0.40, 0.30, 0.10]),
+            // expert: as O6, weighed for boxes in front of the server as well as here
+            O::ForeignToFixed              => (G::Verb, [0.003, 0.003, 0.10, 0.12, 0.15, 0.30]),
+            O::Misshapen                   => (G::Verb, [0.006, 0.006, 0.10, 0.12, 0.15, 0.30]),
+            O::SilentImpossible            => (G::Verb, [0.001, 0.001, 0.05, 0.08, 0.08, 0.05]),
             // expert: as O6, and known of boxes; a box in front of the server says it as well as one here
             O::ForgedWords                 => (G::Verb, [0.004, 0.004, 0.15, 0.15, 0.20, 0.30]),
             O::OddSuccess                  => (G::Verb, [0.001, 0.001, 0.20, 0.20, 0.10, 0.05]),
@@ -232,6 +244,7 @@ impl Observation {
             O::OlderThanSibling            => (G::Handshake, [0.06, 0.05, 0.20, 0.30, 0.30, 0.30]),
             // expert, certificates
             O::InterceptorIssuer           => (G::Certificate, [0.002, 0.002, 0.05, 0.10, 0.40, 0.60]),
+            O::HostInterceptorIssuer       => (G::Certificate, [0.002, 0.002, 0.01, 0.02, 0.05, 0.60]),
             O::SharedIssuer                => (G::Certificate, [0.001, 0.001, 0.001, 0.30, 0.50, 0.50]),
             O::ClonedCertificate           => (G::Certificate, [0.002, 0.002, 0.10, 0.30, 0.30, 0.30]),
             O::TlsaContradicts             => (G::Certificate, [0.02, 0.02, 0.30, 0.60, 0.60, 0.60]),
@@ -249,7 +262,15 @@ mod tests {
 
     #[test]
     fn priors_are_distributions() {
-        for state in [State::NoTls, State::NoTlsForPeople, State::Refused, State::NoHandshake, State::BadCertificate, State::Closed, State::Odd] {
+        for state in [
+            State::NoTls,
+            State::NoTlsForPeople,
+            State::Refused,
+            State::NoHandshake,
+            State::BadCertificate,
+            State::Closed,
+            State::Odd,
+        ] {
             let sum: f64 = state.prior().iter().sum();
             assert!((sum - 1.0).abs() < 1e-9, "{state:?} sums to {sum}");
         }

@@ -55,41 +55,233 @@ pub(crate) struct Greeting {
     pub(crate) source: &'static str,
 }
 
-const fn smtp(pattern: &'static str, product: &'static str, name: &'static str, kind: Kind, grade: Grade, source: &'static str) -> Greeting {
-    Greeting { pattern, protocol: Protocol::Smtp, product, name, kind, grade, source }
+const fn smtp(
+    pattern: &'static str,
+    product: &'static str,
+    name: &'static str,
+    kind: Kind,
+    grade: Grade,
+    source: &'static str,
+) -> Greeting {
+    Greeting {
+        pattern,
+        protocol: Protocol::Smtp,
+        product,
+        name,
+        kind,
+        grade,
+        source,
+    }
 }
-const fn pop3(pattern: &'static str, product: &'static str, name: &'static str, kind: Kind, source: &'static str) -> Greeting {
-    Greeting { pattern, protocol: Protocol::Pop3, product, name, kind, grade: Grade::Captured, source }
+const fn pop3(
+    pattern: &'static str,
+    product: &'static str,
+    name: &'static str,
+    kind: Kind,
+    source: &'static str,
+) -> Greeting {
+    Greeting {
+        pattern,
+        protocol: Protocol::Pop3,
+        product,
+        name,
+        kind,
+        grade: Grade::Captured,
+        source,
+    }
 }
 
 const NMAP: &str = "nmap-service-probes, HEAD db4aefddf";
 
 /// Greetings that name a product.
 pub(crate) static GREETINGS: &[Greeting] = &[
-    smtp("220 % avast! SMTP proxy ready.", "avast-antivirus", "avast! mail shield", Kind::HostScanner, Grade::Captured, NMAP),
-    smtp("421 concurrent connection limit in avast! exceeded%", "avast-antivirus", "avast! mail shield", Kind::HostScanner, Grade::Captured, NMAP),
-    smtp("421 Cannot connect to SMTP server % (%:%), connect error %", "avast-antivirus", "avast! mail shield", Kind::HostScanner, Grade::Captured, "uconst.org/blog/archives/56"),
-    smtp("220 AVG ESMTP Proxy Server %", "avg-antivirus", "AVG e-mail scanner", Kind::HostScanner, Grade::Captured, NMAP),
-    smtp("220 % ESMTP BitDefender Proxy%", "bitdefender-antivirus", "BitDefender mail proxy", Kind::HostScanner, Grade::Captured, NMAP),
-    smtp("220 % AVKSMTP Server%", "gdata-antivirus", "G Data mail proxy", Kind::HostScanner, Grade::Captured, NMAP),
-    smtp("220 UserGate: SMTP service ready", "usergate-proxy", "UserGate proxy", Kind::Proxy, Grade::Captured, NMAP),
-    smtp("220 CCProxy % SMTP Service Ready", "ccproxy-proxy", "CCProxy", Kind::Proxy, Grade::Captured, NMAP),
-    smtp("220 OutgoingFilter SMTP%", "drweb-smtp-proxy", "Dr.Web SMTP proxy", Kind::Proxy, Grade::Captured, NMAP),
-    smtp("220%SMTP Proxy, hello%", "smtp-gated", "smtp-gated", Kind::Proxy, Grade::Source, "vpithart/smtp-gated src/smtp-gated.c"),
-    smtp("220 % F-Secure/fsigk_smtp/%", "fsecure-igk", "F-Secure Internet Gatekeeper", Kind::Editor, Grade::Captured, "manualslib 374836 p.152; nmap"),
-    smtp("220%TrendMicro IMSS SMTP proxy%", "trendmicro-imss", "Trend Micro IMSS", Kind::Gateway, Grade::Captured, NMAP),
-    smtp("220%InterScan Version %", "trendmicro-imss", "Trend Micro InterScan", Kind::Gateway, Grade::Captured, NMAP),
-    smtp("220 CheckPoint FireWall-1 secure SMTP server%", "checkpoint-firewall1", "Check Point FireWall-1 security server", Kind::Gateway, Grade::Captured, NMAP),
-    smtp("220 CheckPoint FireWall-1 secure ESMTP server%", "checkpoint-firewall1", "Check Point FireWall-1 security server", Kind::Gateway, Grade::Captured, NMAP),
-    smtp("220 % Generic SMTP handler%", "symantec-raptor", "Symantec Enterprise Firewall (Raptor)", Kind::Gateway, Grade::Captured, NMAP),
-    smtp("220%PGP Universal service ready (proxied server greeted us with: %", "pgp-universal", "PGP Universal", Kind::Gateway, Grade::Captured, NMAP),
-    smtp("220 Ready to receive mail -=- ESMTP%", "pineapp-mailsecure", "PineApp", Kind::Gateway, Grade::Captured, NMAP),
-    smtp("220 arkoon Sendmail ready.%", "arkoon-firewall", "Arkoon firewall", Kind::Gateway, Grade::Captured, NMAP),
-    pop3("+OK avast! POP3 proxy ready.%", "avast-antivirus", "avast! mail shield", Kind::HostScanner, NMAP),
-    pop3("+OK AVG POP3 Proxy Server%", "avg-antivirus", "AVG e-mail scanner", Kind::HostScanner, NMAP),
-    pop3("-ERR AVG POP3 Proxy Server: %", "avg-antivirus", "AVG e-mail scanner", Kind::HostScanner, NMAP),
-    pop3("+OK POP3Proxy ready%", "sophos-utm", "Sophos UTM / Astaro POP3 proxy", Kind::Proxy, NMAP),
-    pop3("-ERR Not Enrolled%", "reivernet-portal", "Reivernet captive portal", Kind::Proxy, NMAP),
+    smtp(
+        "220 % avast! SMTP proxy ready.",
+        "avast-antivirus",
+        "avast! mail shield",
+        Kind::HostScanner,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "421 concurrent connection limit in avast! exceeded%",
+        "avast-antivirus",
+        "avast! mail shield",
+        Kind::HostScanner,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "421 Cannot connect to SMTP server % (%:%), connect error %",
+        "avast-antivirus",
+        "avast! mail shield",
+        Kind::HostScanner,
+        Grade::Captured,
+        "uconst.org/blog/archives/56",
+    ),
+    smtp(
+        "220 AVG ESMTP Proxy Server %",
+        "avg-antivirus",
+        "AVG e-mail scanner",
+        Kind::HostScanner,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 % ESMTP BitDefender Proxy%",
+        "bitdefender-antivirus",
+        "BitDefender mail proxy",
+        Kind::HostScanner,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 % AVKSMTP Server%",
+        "gdata-antivirus",
+        "G Data mail proxy",
+        Kind::HostScanner,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 UserGate: SMTP service ready",
+        "usergate-proxy",
+        "UserGate proxy",
+        Kind::Proxy,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 CCProxy % SMTP Service Ready",
+        "ccproxy-proxy",
+        "CCProxy",
+        Kind::Proxy,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 OutgoingFilter SMTP%",
+        "drweb-smtp-proxy",
+        "Dr.Web SMTP proxy",
+        Kind::Proxy,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220%SMTP Proxy, hello%",
+        "smtp-gated",
+        "smtp-gated",
+        Kind::Proxy,
+        Grade::Source,
+        "vpithart/smtp-gated src/smtp-gated.c",
+    ),
+    smtp(
+        "220 % F-Secure/fsigk_smtp/%",
+        "fsecure-igk",
+        "F-Secure Internet Gatekeeper",
+        Kind::Editor,
+        Grade::Captured,
+        "manualslib 374836 p.152; nmap",
+    ),
+    smtp(
+        "220%TrendMicro IMSS SMTP proxy%",
+        "trendmicro-imss",
+        "Trend Micro IMSS",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220%InterScan Version %",
+        "trendmicro-imss",
+        "Trend Micro InterScan",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 CheckPoint FireWall-1 secure SMTP server%",
+        "checkpoint-firewall1",
+        "Check Point FireWall-1 security server",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 CheckPoint FireWall-1 secure ESMTP server%",
+        "checkpoint-firewall1",
+        "Check Point FireWall-1 security server",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 % Generic SMTP handler%",
+        "symantec-raptor",
+        "Symantec Enterprise Firewall (Raptor)",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220%PGP Universal service ready (proxied server greeted us with: %",
+        "pgp-universal",
+        "PGP Universal",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 Ready to receive mail -=- ESMTP%",
+        "pineapp-mailsecure",
+        "PineApp",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    smtp(
+        "220 arkoon Sendmail ready.%",
+        "arkoon-firewall",
+        "Arkoon firewall",
+        Kind::Gateway,
+        Grade::Captured,
+        NMAP,
+    ),
+    pop3(
+        "+OK avast! POP3 proxy ready.%",
+        "avast-antivirus",
+        "avast! mail shield",
+        Kind::HostScanner,
+        NMAP,
+    ),
+    pop3(
+        "+OK AVG POP3 Proxy Server%",
+        "avg-antivirus",
+        "AVG e-mail scanner",
+        Kind::HostScanner,
+        NMAP,
+    ),
+    pop3(
+        "-ERR AVG POP3 Proxy Server: %",
+        "avg-antivirus",
+        "AVG e-mail scanner",
+        Kind::HostScanner,
+        NMAP,
+    ),
+    pop3(
+        "+OK POP3Proxy ready%",
+        "sophos-utm",
+        "Sophos UTM / Astaro POP3 proxy",
+        Kind::Proxy,
+        NMAP,
+    ),
+    pop3(
+        "-ERR Not Enrolled%",
+        "reivernet-portal",
+        "Reivernet captive portal",
+        Kind::Proxy,
+        NMAP,
+    ),
     Greeting {
         pattern: "OK avast! IMAP Proxy%",
         protocol: Protocol::Imap,
@@ -116,8 +308,20 @@ pub(crate) struct Forged {
     pub(crate) source: &'static str,
 }
 
-const fn forged(protocol: Protocol, pattern: &'static str, unique: bool, product: Option<&'static str>, source: &'static str) -> Forged {
-    Forged { pattern, protocol, unique, product, source }
+const fn forged(
+    protocol: Protocol,
+    pattern: &'static str,
+    unique: bool,
+    product: Option<&'static str>,
+    source: &'static str,
+) -> Forged {
+    Forged {
+        pattern,
+        protocol,
+        unique,
+        product,
+        source,
+    }
 }
 
 const STRIPTLS: &str = "tintinweb/striptls";
@@ -126,25 +330,109 @@ const EAST: &str = "Email-Analysis-Toolkit/fake-mail-server";
 
 /// Replies that are given in the server's place, to STARTTLS unless the pattern says otherwise.
 pub(crate) static FORGED: &[Forged] = &[
-    forged(Protocol::Smtp, "500 Unsupported command.", true, Some("norton-antivirus"), "Bugtraq 2002, both-side transcript"),
-    forged(Protocol::Smtp, "500 Syntax error, command unrecognized", false, Some("untangle-ngfw"), "untangle/ngfw_src SmtpEventHandler.java"),
+    forged(
+        Protocol::Smtp,
+        "500 Unsupported command.",
+        true,
+        Some("norton-antivirus"),
+        "Bugtraq 2002, both-side transcript",
+    ),
+    forged(
+        Protocol::Smtp,
+        "500 Syntax error, command unrecognized",
+        false,
+        Some("untangle-ngfw"),
+        "untangle/ngfw_src SmtpEventHandler.java",
+    ),
     forged(Protocol::Smtp, "200 STRIPTLS", true, None, STRIPTLS),
-    forged(Protocol::Smtp, "454 TLS not available due to temporary reason", false, None, "striptls, nogotofail; also the RFC 3207 text"),
+    forged(
+        Protocol::Smtp,
+        "454 TLS not available due to temporary reason",
+        false,
+        None,
+        "striptls, nogotofail; also the RFC 3207 text",
+    ),
     forged(Protocol::Smtp, "501 Syntax error", false, None, STRIPTLS),
-    forged(Protocol::Smtp, "502 Error: command \"EHLO\" not implemented", true, None, STRIPTLS),
-    forged(Protocol::Smtp, "502 Command not implemented", false, None, EAST),
+    forged(
+        Protocol::Smtp,
+        "502 Error: command \"EHLO\" not implemented",
+        true,
+        None,
+        STRIPTLS,
+    ),
+    forged(
+        Protocol::Smtp,
+        "502 Command not implemented",
+        false,
+        None,
+        EAST,
+    ),
     forged(Protocol::Smtp, "354 do something else", true, None, EAST),
-    forged(Protocol::Smtp, "502 5.5.1 Command not implemented", false, None, EAST),
-    forged(Protocol::Smtp, "502 5.5.2 % Command not implemented", false, Some("smtp-gated"), "vpithart/smtp-gated src/smtp-gated.c"),
-    forged(Protocol::Smtp, "502 % Command not implemented", false, Some("smtp-gated"), "vpithart/smtp-gated src/smtp-gated.c"),
-    forged(Protocol::Pop3, "-ERR unknown command", false, None, STRIPTLS),
-    forged(Protocol::Pop3, "-ERR STARTTLS not supported.", true, None, EAST),
+    forged(
+        Protocol::Smtp,
+        "502 5.5.1 Command not implemented",
+        false,
+        None,
+        EAST,
+    ),
+    forged(
+        Protocol::Smtp,
+        "502 5.5.2 % Command not implemented",
+        false,
+        Some("smtp-gated"),
+        "vpithart/smtp-gated src/smtp-gated.c",
+    ),
+    forged(
+        Protocol::Smtp,
+        "502 % Command not implemented",
+        false,
+        Some("smtp-gated"),
+        "vpithart/smtp-gated src/smtp-gated.c",
+    ),
+    forged(
+        Protocol::Pop3,
+        "-ERR unknown command",
+        false,
+        None,
+        STRIPTLS,
+    ),
+    forged(
+        Protocol::Pop3,
+        "-ERR STARTTLS not supported.",
+        true,
+        None,
+        EAST,
+    ),
     forged(Protocol::Imap, "BAD unknown command", false, None, STRIPTLS),
-    forged(Protocol::Imap, "BAD STARTTLS unavailable", true, None, NOGOTOFAIL),
-    forged(Protocol::Imap, "BAD STARTTLS not supported.", true, None, EAST),
+    forged(
+        Protocol::Imap,
+        "BAD STARTTLS unavailable",
+        true,
+        None,
+        NOGOTOFAIL,
+    ),
+    forged(
+        Protocol::Imap,
+        "BAD STARTTLS not supported.",
+        true,
+        None,
+        EAST,
+    ),
     forged(Protocol::Imap, "NO do not begin TLS now.", true, None, EAST),
-    forged(Protocol::Imap, "BAD do not begin TLS now.", true, None, EAST),
-    forged(Protocol::Imap, "+ continue with something.", true, None, EAST),
+    forged(
+        Protocol::Imap,
+        "BAD do not begin TLS now.",
+        true,
+        None,
+        EAST,
+    ),
+    forged(
+        Protocol::Imap,
+        "+ continue with something.",
+        true,
+        None,
+        EAST,
+    ),
 ];
 
 /// EHLO lists that proxies give whatever server is asked for: the lines in order, the domain line included.
@@ -163,19 +451,34 @@ pub(crate) struct Canned {
 /// Canned lists.
 pub(crate) static CANNED: &[Canned] = &[
     Canned {
-        lines: &["Requested mail action okay, completed", "SIZE 20000000", "ETRN", "8BITMIME", "OK"],
+        lines: &[
+            "Requested mail action okay, completed",
+            "SIZE 20000000",
+            "ETRN",
+            "8BITMIME",
+            "OK",
+        ],
         product: None,
         name: "a transparent mail proxy seen since 2019 (product unknown)",
         source: "mail-in-a-box#1535 (2019)",
     },
     Canned {
-        lines: &["Requested mail action okay, completed", "SIZE 20000000", "8BITMIME"],
+        lines: &[
+            "Requested mail action okay, completed",
+            "SIZE 20000000",
+            "8BITMIME",
+        ],
         product: None,
         name: "a transparent mail proxy seen in 2026 (product unknown)",
         source: "field capture 2026, ports 25 and 587",
     },
     Canned {
-        lines: &["Requested mail action okay, completed", "SIZE 20000000", "8BITMIME", "OK"],
+        lines: &[
+            "Requested mail action okay, completed",
+            "SIZE 20000000",
+            "8BITMIME",
+            "OK",
+        ],
         product: None,
         name: "a transparent mail proxy seen since 2019 (product unknown)",
         source: "mail-in-a-box#1535 (2019), variant",
@@ -203,8 +506,23 @@ pub(crate) static DELETERS: &[Deleter] = &[
         product: "untangle-ngfw",
         name: "Untangle / Arista NG Firewall",
         keeps: &[
-            "DATA", "HELP", "HELO", "EHLO", "RCPT", "MAIL", "EXPN", "QUIT", "RSET", "VRFY", "NOOP", "SIZE", "DSN", "DELIVERBY", "AUTH",
-            "AUTH=LOGIN", "OK",
+            "DATA",
+            "HELP",
+            "HELO",
+            "EHLO",
+            "RCPT",
+            "MAIL",
+            "EXPN",
+            "QUIT",
+            "RSET",
+            "VRFY",
+            "NOOP",
+            "SIZE",
+            "DSN",
+            "DELIVERBY",
+            "AUTH",
+            "AUTH=LOGIN",
+            "OK",
         ],
         deletes: &[],
         source: "untangle/ngfw_src SmtpEventHandler.java",
@@ -238,33 +556,141 @@ pub(crate) struct Interceptor {
 
 /// Issuers of intercepting products (from vendors' own documents on the roots they install).
 pub(crate) static INTERCEPTORS: &[Interceptor] = &[
-    Interceptor { mark: "avast! web/mail shield", product: Some("avast-antivirus"), on_host: true },
-    Interceptor { mark: "avast web/mail shield", product: Some("avast-antivirus"), on_host: true },
-    Interceptor { mark: "avast! mail", product: Some("avast-antivirus"), on_host: true },
-    Interceptor { mark: "avg web/mail shield", product: Some("avg-antivirus"), on_host: true },
-    Interceptor { mark: "norton web/mail shield", product: Some("norton-antivirus"), on_host: true },
-    Interceptor { mark: "mail shield root", product: None, on_host: true },
-    Interceptor { mark: "kaspersky anti-virus personal root", product: Some("kaspersky-antivirus"), on_host: true },
-    Interceptor { mark: "eset ssl filter ca", product: Some("eset-antivirus"), on_host: true },
-    Interceptor { mark: "bitdefender personal ca", product: Some("bitdefender-antivirus"), on_host: true },
-    Interceptor { mark: "g data mail", product: Some("gdata-antivirus"), on_host: true },
-    Interceptor { mark: "fortinet_ca_ssl", product: Some("fortinet-fortigate"), on_host: false },
-    Interceptor { mark: "fortigate ca", product: Some("fortinet-fortigate"), on_host: false },
-    Interceptor { mark: "o=fortinet", product: Some("fortinet-fortigate"), on_host: false },
-    Interceptor { mark: "sophos ssl ca", product: Some("sophos-firewall"), on_host: false },
-    Interceptor { mark: "sophos utm", product: Some("sophos-utm"), on_host: false },
-    Interceptor { mark: "cyberoam ssl ca", product: Some("cyberoam-utm"), on_host: false },
-    Interceptor { mark: "untangle", product: Some("untangle-ngfw"), on_host: false },
-    Interceptor { mark: "zscaler", product: Some("zscaler-proxy"), on_host: false },
-    Interceptor { mark: "sonicwall firewall dpi-ssl", product: Some("sonicwall-firewall"), on_host: false },
-    Interceptor { mark: "fireware https proxy", product: Some("watchguard-fireware"), on_host: false },
-    Interceptor { mark: "fireware proxy", product: Some("watchguard-fireware"), on_host: false },
-    Interceptor { mark: "netskope", product: Some("netskope-proxy"), on_host: false },
-    Interceptor { mark: "mitmproxy", product: Some("mitmproxy"), on_host: false },
-    Interceptor { mark: "ssl inspection", product: None, on_host: false },
-    Interceptor { mark: "tls inspection", product: None, on_host: false },
-    Interceptor { mark: "ssl interception", product: None, on_host: false },
-    Interceptor { mark: "dpi-ssl", product: None, on_host: false },
+    Interceptor {
+        mark: "avast! web/mail shield",
+        product: Some("avast-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "avast web/mail shield",
+        product: Some("avast-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "avast! mail",
+        product: Some("avast-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "avg web/mail shield",
+        product: Some("avg-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "norton web/mail shield",
+        product: Some("norton-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "mail shield root",
+        product: None,
+        on_host: true,
+    },
+    Interceptor {
+        mark: "kaspersky anti-virus personal root",
+        product: Some("kaspersky-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "eset ssl filter ca",
+        product: Some("eset-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "bitdefender personal ca",
+        product: Some("bitdefender-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "g data mail",
+        product: Some("gdata-antivirus"),
+        on_host: true,
+    },
+    Interceptor {
+        mark: "fortinet_ca_ssl",
+        product: Some("fortinet-fortigate"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "fortigate ca",
+        product: Some("fortinet-fortigate"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "o=fortinet",
+        product: Some("fortinet-fortigate"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "sophos ssl ca",
+        product: Some("sophos-firewall"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "sophos utm",
+        product: Some("sophos-utm"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "cyberoam ssl ca",
+        product: Some("cyberoam-utm"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "untangle",
+        product: Some("untangle-ngfw"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "zscaler",
+        product: Some("zscaler-proxy"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "sonicwall firewall dpi-ssl",
+        product: Some("sonicwall-firewall"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "fireware https proxy",
+        product: Some("watchguard-fireware"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "fireware proxy",
+        product: Some("watchguard-fireware"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "netskope",
+        product: Some("netskope-proxy"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "mitmproxy",
+        product: Some("mitmproxy"),
+        on_host: false,
+    },
+    Interceptor {
+        mark: "ssl inspection",
+        product: None,
+        on_host: false,
+    },
+    Interceptor {
+        mark: "tls inspection",
+        product: None,
+        on_host: false,
+    },
+    Interceptor {
+        mark: "ssl interception",
+        product: None,
+        on_host: false,
+    },
+    Interceptor {
+        mark: "dpi-ssl",
+        product: None,
+        on_host: false,
+    },
 ];
 
 /// The product's name for people.
@@ -282,7 +708,12 @@ pub(crate) fn name_of(product: &str) -> Option<&'static str> {
             .iter()
             .find(|greeting| greeting.product == product)
             .map(|greeting| greeting.name)
-            .or_else(|| DELETERS.iter().find(|deleter| deleter.product == product).map(|deleter| deleter.name)),
+            .or_else(|| {
+                DELETERS
+                    .iter()
+                    .find(|deleter| deleter.product == product)
+                    .map(|deleter| deleter.name)
+            }),
     }
 }
 
@@ -293,12 +724,21 @@ mod tests {
 
     #[test]
     fn every_entry_has_a_source_and_a_lower_case_product() {
-        let product_is_fine = |id: &str| id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        let product_is_fine = |id: &str| {
+            id.chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        };
         for greeting in GREETINGS {
-            assert!(!greeting.source.is_empty() && product_is_fine(greeting.product), "{greeting:?}");
+            assert!(
+                !greeting.source.is_empty() && product_is_fine(greeting.product),
+                "{greeting:?}"
+            );
         }
         for one in FORGED {
-            assert!(!one.source.is_empty() && one.product.is_none_or(product_is_fine), "{one:?}");
+            assert!(
+                !one.source.is_empty() && one.product.is_none_or(product_is_fine),
+                "{one:?}"
+            );
         }
         for deleter in DELETERS {
             assert!(product_is_fine(deleter.product) && name_of(deleter.product).is_some());
@@ -316,7 +756,12 @@ mod tests {
             "220 mx.google.com ESMTP 5b1f17b1804b1-38b -- gsmtp",
             "220 mx.example ESMTP Service ready",
         ] {
-            assert!(!GREETINGS.iter().any(|g| pattern::matches(g.pattern, greeting)), "{greeting}");
+            assert!(
+                !GREETINGS
+                    .iter()
+                    .any(|g| pattern::matches(g.pattern, greeting)),
+                "{greeting}"
+            );
         }
     }
 }

@@ -63,26 +63,45 @@ pub(crate) struct Masks {
 impl Masks {
     /// The item most likely to have been STARTTLS.
     pub(crate) fn starttls(&self) -> Option<&Masked> {
-        self.items.iter().filter(|item| item.slot > Slot::Other).max_by_key(|item| (item.slot, usize::MAX - item.index))
+        self.items
+            .iter()
+            .filter(|item| item.slot > Slot::Other)
+            .max_by_key(|item| (item.slot, usize::MAX - item.index))
     }
 }
 
 /// Finds what is overwritten. `dialect` is the server's, where the session shows it.
-pub(crate) fn masks(list: &List<'_, '_>, protocol: Protocol, dialect: Option<&'static Dialect>) -> Masks {
+pub(crate) fn masks(
+    list: &List<'_, '_>,
+    protocol: Protocol,
+    dialect: Option<&'static Dialect>,
+) -> Masks {
     let offered = list.items.offers_starttls(protocol);
-    let wanted = if protocol == Protocol::Pop3 { "STLS" } else { "STARTTLS" };
+    let wanted = if protocol == Protocol::Pop3 {
+        "STLS"
+    } else {
+        "STARTTLS"
+    };
     let mut found = Vec::new();
     let mut counted = 0u8;
     let mut cisco = matches!(protocol, Protocol::Smtp | Protocol::Lmtp);
     for (index, item) in list.items.items.iter().enumerate() {
         let bytes = unquoted(item.range.of(&list.step.bytes));
-        let Some(kind) = kind_of(bytes, wanted, counted) else { continue };
+        let Some(kind) = kind_of(bytes, wanted, counted) else {
+            continue;
+        };
         if kind == Kind::Counter {
             counted += 1;
         } else {
             cisco = false;
         }
-        found.push(Masked { index, range: item.range, text: String::from_utf8_lossy(bytes).into_owned(), kind, slot: Slot::Other });
+        found.push(Masked {
+            index,
+            range: item.range,
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            kind,
+            slot: Slot::Other,
+        });
     }
     // `XA` alone could be anybody's extension; a run of four is nobody's.
     cisco &= found.iter().any(|item| item.text.len() >= 4);
@@ -91,17 +110,25 @@ pub(crate) fn masks(list: &List<'_, '_>, protocol: Protocol, dialect: Option<&'s
     }
     if !offered {
         let keywords: Vec<&str> = list.items.keywords().collect();
-        let slots: Vec<Slot> = found.iter().map(|item| slot_of(item, &found, &keywords, wanted, protocol, dialect)).collect();
+        let slots: Vec<Slot> = found
+            .iter()
+            .map(|item| slot_of(item, &found, &keywords, wanted, protocol, dialect))
+            .collect();
         for (item, slot) in found.iter_mut().zip(slots) {
             item.slot = slot;
         }
     }
-    Masks { cisco: cisco && !found.is_empty(), items: found }
+    Masks {
+        cisco: cisco && !found.is_empty(),
+        items: found,
+    }
 }
 
 /// ManageSieve's items are quoted strings.
 fn unquoted(item: &[u8]) -> &[u8] {
-    item.strip_prefix(b"\"").and_then(|item| item.strip_suffix(b"\"")).unwrap_or(item)
+    item.strip_prefix(b"\"")
+        .and_then(|item| item.strip_suffix(b"\""))
+        .unwrap_or(item)
 }
 
 fn kind_of(item: &[u8], wanted: &str, counted: u8) -> Option<Kind> {
@@ -118,17 +145,30 @@ fn kind_of(item: &[u8], wanted: &str, counted: u8) -> Option<Kind> {
         return None;
     }
     if text.len() == wanted.len() && text != wanted {
-        let differing = text.bytes().zip(wanted.bytes()).filter(|(a, b)| a != b).count();
+        let differing = text
+            .bytes()
+            .zip(wanted.bytes())
+            .filter(|(a, b)| a != b)
+            .count();
         if differing <= wanted.len() / 4 {
             return Some(Kind::Altered);
         }
     }
     let star = text.find('*')?;
     let fits = |known: &&str| {
-        known.len() == text.len() && known.bytes().zip(text.bytes()).enumerate().all(|(at, (a, b))| at == star || a == b)
+        known.len() == text.len()
+            && known
+                .bytes()
+                .zip(text.bytes())
+                .enumerate()
+                .all(|(at, (a, b))| at == star || a == b)
     };
     let extensions = ["XEXCH50", "X-EXPS", "X-LINK2STATE"];
-    KNOWN_KEYWORDS.iter().chain(&extensions).any(|known| fits(&known)).then_some(Kind::Star)
+    KNOWN_KEYWORDS
+        .iter()
+        .chain(&extensions)
+        .any(|known| fits(known))
+        .then_some(Kind::Star)
 }
 
 /// What a keyword is called in the reference lists.
@@ -136,7 +176,14 @@ fn base(keyword: &str) -> &str {
     keyword.split('=').next().unwrap_or(keyword)
 }
 
-fn slot_of(item: &Masked, all: &[Masked], keywords: &[&str], wanted: &str, protocol: Protocol, dialect: Option<&'static Dialect>) -> Slot {
+fn slot_of(
+    item: &Masked,
+    all: &[Masked],
+    keywords: &[&str],
+    wanted: &str,
+    protocol: Protocol,
+    dialect: Option<&'static Dialect>,
+) -> Slot {
     if item.text.len() != wanted.len() {
         return Slot::Other;
     }
@@ -163,22 +210,52 @@ fn slot_of(item: &Masked, all: &[Masked], keywords: &[&str], wanted: &str, proto
         }
         let before = (0..item.index).rev().find(|index| !is_masked(*index));
         let after = (item.index + 1..keywords.len()).find(|index| !is_masked(*index));
-        let from = before.and_then(|index| keywords.get(index)).and_then(|keyword| place(keyword)).map_or(0, |at| at + 1);
-        let to = after.and_then(|index| keywords.get(index)).and_then(|keyword| place(keyword)).unwrap_or(known.list.len());
-        let candidates: Vec<&str> = known.list.get(from..to.max(from)).unwrap_or_default().iter().copied().filter(|one| one.len() == wanted.len()).collect();
+        let from = before
+            .and_then(|index| keywords.get(index))
+            .and_then(|keyword| place(keyword))
+            .map_or(0, |at| at + 1);
+        let to = after
+            .and_then(|index| keywords.get(index))
+            .and_then(|keyword| place(keyword))
+            .unwrap_or(known.list.len());
+        let candidates: Vec<&str> = known
+            .list
+            .get(from..to.max(from))
+            .unwrap_or_default()
+            .iter()
+            .copied()
+            .filter(|one| one.len() == wanted.len())
+            .collect();
         if !candidates.contains(&wanted) {
-            return Some(Slot::Other);
+            // Orders that were not read in source differ by version; they exclude nothing.
+            return Some(if known.authoritative {
+                Slot::Other
+            } else {
+                Slot::Perhaps
+            });
         }
         let rivals = all
             .iter()
-            .filter(|other| other.text.len() == wanted.len() && before.is_none_or(|at| other.index > at) && after.is_none_or(|at| other.index < at))
+            .filter(|other| {
+                other.text.len() == wanted.len()
+                    && before.is_none_or(|at| other.index > at)
+                    && after.is_none_or(|at| other.index < at)
+            })
             .count();
-        Some(if rivals >= candidates.len() { Slot::StartTls } else { Slot::Perhaps })
+        Some(if rivals >= candidates.len() {
+            Slot::StartTls
+        } else {
+            Slot::Perhaps
+        })
     };
     let visible = keywords.len() - all.len().min(keywords.len());
     let known: Vec<Slot> = match dialect.filter(|known| !known.list.is_empty()) {
         Some(known) => judge(known).into_iter().collect(),
-        None => DIALECTS.iter().filter(|known| known.protocol == protocol && !known.list.is_empty() && visible >= 2).filter_map(judge).collect(),
+        None => DIALECTS
+            .iter()
+            .filter(|known| known.protocol == protocol && !known.list.is_empty() && visible >= 2)
+            .filter_map(judge)
+            .collect(),
     };
     match known.split_first() {
         Some((first, rest)) if rest.iter().all(|slot| slot == first) => *first,
@@ -210,11 +287,18 @@ pub(crate) fn banner(greeting: &[u8]) -> Option<Banner> {
         }
         // The code and its separator are never masked, whatever came of the separator.
         let text = line.get(3..)?;
-        if !line.starts_with(b"2") || !text.iter().all(|byte| matches!(byte, b'2' | b'0' | b' ' | b'*' | b'\t' | b'-')) {
+        if !line.starts_with(b"2")
+            || !text
+                .iter()
+                .all(|byte| matches!(byte, b'2' | b'0' | b' ' | b'*' | b'\t' | b'-'))
+        {
             return None;
         }
         stars += text.iter().filter(|byte| **byte == b'*').count();
-        digits += text.iter().filter(|byte| matches!(byte, b'2' | b'0')).count();
+        digits += text
+            .iter()
+            .filter(|byte| matches!(byte, b'2' | b'0'))
+            .count();
     }
     match (stars, digits) {
         (0, _) => None,

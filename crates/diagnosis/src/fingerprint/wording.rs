@@ -21,7 +21,11 @@ pub(crate) fn recognise(hearings: &[&Hearing<'_>]) -> Option<&'static Dialect> {
     let mut best: Option<(u8, &'static Dialect)> = None;
     let mut tied = false;
     for dialect in DIALECTS {
-        let marks = hearings.iter().map(|hearing| marks_in(dialect, hearing)).max().unwrap_or(0);
+        let marks = hearings
+            .iter()
+            .map(|hearing| marks_in(dialect, hearing))
+            .max()
+            .unwrap_or(0);
         match best {
             Some((most, _)) if marks < most => {}
             Some((most, _)) if marks == most => tied = true,
@@ -31,15 +35,20 @@ pub(crate) fn recognise(hearings: &[&Hearing<'_>]) -> Option<&'static Dialect> {
             }
         }
     }
-    best.filter(|(marks, _)| *marks >= ENOUGH && !tied).map(|(_, dialect)| dialect)
+    best.filter(|(marks, _)| *marks >= ENOUGH && !tied)
+        .map(|(_, dialect)| dialect)
 }
 
 fn marks_in(dialect: &Dialect, hearing: &Hearing<'_>) -> u8 {
-    if dialect.protocol != hearing.protocol() && !(dialect.protocol == Protocol::Smtp && hearing.protocol() == Protocol::Lmtp) {
+    if dialect.protocol != hearing.protocol()
+        && !(dialect.protocol == Protocol::Smtp && hearing.protocol() == Protocol::Lmtp)
+    {
         return 0;
     }
     let said = |label: Label, patterns: &[&str]| {
-        hearing.steps.iter().any(|step| step.exchange.label == label && step.answered() && pattern::any(patterns, &step.line))
+        hearing.steps.iter().any(|step| {
+            step.exchange.label == label && step.answered() && pattern::any(patterns, &step.line)
+        })
     };
     let mut marks = 0;
     if said(Label::Greeting, dialect.greeting) {
@@ -66,7 +75,9 @@ fn marks_in(dialect: &Dialect, hearing: &Hearing<'_>) -> u8 {
 
 /// Whether every keyword of the list is this server's and in its order.
 pub(crate) fn fits_list(dialect: &Dialect, hearing: &Hearing<'_>) -> bool {
-    let Some(list) = hearing.list(Layer::Plain) else { return false };
+    let Some(list) = hearing.list(Layer::Plain) else {
+        return false;
+    };
     let mut last = 0;
     let mut known = 0;
     for keyword in list.items.keywords() {
@@ -98,14 +109,20 @@ pub(crate) enum Origin {
 }
 
 /// Judges the words of a refusal in a session.
-pub(crate) fn origin(hearing: &Hearing<'_>, step: &Step<'_>, dialect: Option<&'static Dialect>) -> Origin {
+pub(crate) fn origin(
+    hearing: &Hearing<'_>,
+    step: &Step<'_>,
+    dialect: Option<&'static Dialect>,
+) -> Origin {
     if let Some(dialect) = dialect
         && let Some(refusal) = dialect.refusal(&step.line)
     {
         return Origin::Own(dialect, refusal);
     }
     let authoritative = dialect.filter(|dialect| dialect.authoritative);
-    let forged = FORGED.iter().find(|one| one.protocol == hearing.protocol() && pattern::matches(one.pattern, &step.line));
+    let forged = FORGED.iter().find(|one| {
+        one.protocol == hearing.protocol() && pattern::matches(one.pattern, &step.line)
+    });
     if let Some(forged) = forged
         && (forged.unique || authoritative.is_some())
     {
@@ -121,7 +138,12 @@ pub(crate) fn origin(hearing: &Hearing<'_>, step: &Step<'_>, dialect: Option<&'s
         && let Some((known, refusal)) = DIALECTS
             .iter()
             .filter(|known| known.protocol == hearing.protocol())
-            .find_map(|known| known.refusal(&step.line).filter(|refusal| *refusal != Refusal::Unknown).map(|refusal| (known, refusal)))
+            .find_map(|known| {
+                known
+                    .refusal(&step.line)
+                    .filter(|refusal| *refusal != Refusal::Unknown)
+                    .map(|refusal| (known, refusal))
+            })
     {
         // An unrecognised server that uses a known server's exact words: its own, most likely.
         return Origin::Own(known, refusal);
@@ -130,7 +152,11 @@ pub(crate) fn origin(hearing: &Hearing<'_>, step: &Step<'_>, dialect: Option<&'s
 }
 
 /// Why a reply to STARTTLS cannot have the form of this server's replies.
-fn misshapen(hearing: &Hearing<'_>, step: &Step<'_>, dialect: Option<&'static Dialect>) -> Option<&'static str> {
+fn misshapen(
+    hearing: &Hearing<'_>,
+    step: &Step<'_>,
+    dialect: Option<&'static Dialect>,
+) -> Option<&'static str> {
     if !matches!(hearing.protocol(), Protocol::Smtp | Protocol::Lmtp) || !step.answered() {
         return None;
     }
@@ -138,14 +164,20 @@ fn misshapen(hearing: &Hearing<'_>, step: &Step<'_>, dialect: Option<&'static Di
         return Some("no server answers STARTTLS with a 3xx code");
     }
     // A box may have deleted the promise; a recognised server keeps it all the same.
-    let promised = dialect.is_some_and(|dialect| dialect.enhanced) || hearing.list(Layer::Plain).is_some_and(|list| list.items.has("ENHANCEDSTATUSCODES"));
+    let promised = dialect.is_some_and(|dialect| dialect.enhanced)
+        || hearing
+            .list(Layer::Plain)
+            .is_some_and(|list| list.items.has("ENHANCEDSTATUSCODES"));
     let kept = hearing
         .steps
         .iter()
         .filter(|other| {
             other.answered()
                 && other.exchange.layer == Layer::Plain
-                && matches!(other.exchange.label, Label::Noop | Label::UnknownVerb | Label::Quit | Label::SplitNoop)
+                && matches!(
+                    other.exchange.label,
+                    Label::Noop | Label::UnknownVerb | Label::Quit | Label::SplitNoop
+                )
         })
         .filter(|other| other.reply.enhanced.is_some())
         .count();
@@ -160,11 +192,19 @@ pub(crate) fn altered_echo(hearing: &Hearing<'_>, step: &Step<'_>) -> Option<Str
         return None;
     }
     let verb = step.verb(hearing.protocol());
-    if verb.len() < 4 || step.line.to_ascii_uppercase().contains(&verb.to_ascii_uppercase()) {
+    if verb.len() < 4
+        || step
+            .line
+            .to_ascii_uppercase()
+            .contains(&verb.to_ascii_uppercase())
+    {
         return None;
     }
     // A run of X as long as the verb (or the line), wherever it stands.
-    let runs = step.line.split(|c: char| c != 'X').filter(|run| run.len() >= 4);
+    let runs = step
+        .line
+        .split(|c: char| c != 'X')
+        .filter(|run| run.len() >= 4);
     for run in runs {
         if run.len() == verb.len() || run.len() == step.sent.len() {
             return Some(run.into());
@@ -175,12 +215,15 @@ pub(crate) fn altered_echo(hearing: &Hearing<'_>, step: &Step<'_>) -> Option<Str
     parts.next();
     let quoted = parts.next()?;
     let first = quoted.split_ascii_whitespace().next()?;
-    (first.len() == verb.len() && !first.eq_ignore_ascii_case(verb) && first.is_ascii()).then(|| first.into())
+    (first.len() == verb.len() && !first.eq_ignore_ascii_case(verb) && first.is_ascii())
+        .then(|| first.into())
 }
 
 /// Whether STARTTLS and an unknown verb met the same words, the echoed verb aside.
 pub(crate) fn like_unknown(hearing: &Hearing<'_>, step: &Step<'_>) -> Option<bool> {
-    let unknown = hearing.step(Layer::Plain, Label::UnknownVerb).filter(|unknown| unknown.refused())?;
+    let unknown = hearing
+        .step(Layer::Plain, Label::UnknownVerb)
+        .filter(|unknown| unknown.refused())?;
     if !step.refused() {
         return Some(false);
     }

@@ -13,6 +13,7 @@ use crate::{
     dialect::{DIALECTS, Refusal},
     evidence,
     fingerprint::{catalogue::FORGED, mask::Banner, wording},
+    hearing::Step,
     judge::{Opinion, masked, verb, without_tls},
     pattern,
 };
@@ -27,28 +28,68 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
 
 fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
     // One list anywhere, and EHLO works.
-    if bench.hearings.iter().any(|hearing| hearing.list(Layer::Plain).is_some()) {
+    if bench
+        .hearings
+        .iter()
+        .any(|hearing| hearing.list(Layer::Plain).is_some())
+    {
         return None;
     }
     let (hearing, step) = bench.welcomed().find_map(|hearing| {
-        let step = hearing.list_steps(Layer::Plain).find(|step| step.refused())?;
+        let step = hearing
+            .list_steps(Layer::Plain)
+            .find(|step| step.refused() || is_odd(step))?;
         Some((hearing, step))
     })?;
+    if is_odd(step) && bench.dialect.is_none() {
+        let mut opinion = Opinion::inconclusive(
+            Mechanism::EhloRefused,
+            Encryption::Unknown,
+            "EHLO is answered with a code that no server gives to it",
+        );
+        opinion.evidence.push(evidence::reply(
+            hearing,
+            step,
+            Mechanism::EhloRefused,
+            "RFC 5321 §4.3.2 knows 250 and refusals",
+        ));
+        return Some(opinion);
+    }
     let echo = wording::altered_echo(hearing, step);
     let unknown_to = DIALECTS
         .iter()
-        .filter(|dialect| dialect.protocol == hearing.protocol() && bench.dialect.is_none_or(|known| known.name == dialect.name))
+        .filter(|dialect| {
+            dialect.protocol == hearing.protocol()
+                && bench.dialect.is_none_or(|known| known.name == dialect.name)
+        })
         .find(|dialect| dialect.refusal(&step.line) == Some(Refusal::Unknown));
-    let forged = FORGED.iter().find(|one| one.unique && one.protocol == hearing.protocol() && pattern::matches(one.pattern, &step.line));
+    let forged = FORGED.iter().find(|one| {
+        one.unique
+            && one.protocol == hearing.protocol()
+            && pattern::matches(one.pattern, &step.line)
+    });
     let masked_banner = bench.masked_greeting();
     // A server that never said ESMTP may be as old as its refusal says.
-    let says_esmtp = bench.welcomed().filter_map(|hearing| hearing.greeting()).any(|step| step.text().contains("ESMTP"));
+    let says_esmtp = bench
+        .welcomed()
+        .filter_map(|hearing| hearing.greeting())
+        .any(|step| step.text().contains("ESMTP"));
     let unknown_to = unknown_to.filter(|_| says_esmtp || masked_banner.is_some());
-    let mut opinion = Opinion::new(Verdict::Interference, Mechanism::EhloRefused, Encryption::None, "EHLO is refused in front of a server that knows it: without EHLO there is no STARTTLS");
+    let mut opinion = Opinion::new(
+        Verdict::Interference,
+        Mechanism::EhloRefused,
+        Encryption::None,
+        "EHLO is refused in front of a server that knows it: without EHLO there is no STARTTLS",
+    );
     opinion.state = Some(without_tls(bench));
     if let Some(echo) = echo {
         opinion.observations.push(Observation::AlteredEcho);
-        opinion.evidence.push(evidence::reply(hearing, step, Mechanism::EhloRefused, format!("EHLO was sent, and the server quotes \"{echo}\"")));
+        opinion.evidence.push(evidence::reply(
+            hearing,
+            step,
+            Mechanism::EhloRefused,
+            format!("EHLO was sent, and the server quotes \"{echo}\""),
+        ));
     } else if let Some(known) = unknown_to {
         opinion.observations.push(Observation::EhloUnknown);
         opinion.evidence.push(evidence::reply(
@@ -63,39 +104,108 @@ fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
             hearing,
             step,
             Mechanism::EhloRefused,
-            format!("{} never says this; it is known from {}", known.name, forged.source),
+            format!(
+                "{} never says this; it is known from {}",
+                known.name, forged.source
+            ),
         ));
-    } else if let (None, Some(known)) = (forged, bench.dialect.filter(|known| known.authoritative && known.refusal(&step.line).is_none())) {
-        opinion.observations.push(Observation::ForeignWords);
-        opinion.evidence.push(evidence::reply(hearing, step, Mechanism::EhloRefused, format!("{} does not refuse EHLO in these words, nor at all", known.name)));
+    } else if let (None, Some(known)) = (
+        forged,
+        bench
+            .dialect
+            .filter(|known| known.authoritative && known.refusal(&step.line).is_none()),
+    ) {
+        opinion.observations.push(if known.fixed {
+            Observation::ForeignToFixed
+        } else {
+            Observation::ForeignWords
+        });
+        opinion.evidence.push(evidence::reply(
+            hearing,
+            step,
+            Mechanism::EhloRefused,
+            format!(
+                "{} does not refuse EHLO in these words, nor at all",
+                known.name
+            ),
+        ));
     } else if let Some(forged) = forged {
         opinion.observations.push(Observation::ForgedWords);
-        opinion.evidence.push(evidence::reply(hearing, step, Mechanism::EhloRefused, format!("the words are known from {} and from no mail server", forged.source)));
+        opinion.evidence.push(evidence::reply(
+            hearing,
+            step,
+            Mechanism::EhloRefused,
+            format!(
+                "the words are known from {} and from no mail server",
+                forged.source
+            ),
+        ));
     } else if masked_banner.is_none() {
         return Some(ancient(bench));
     }
     if let Some((_, _, kind)) = masked_banner {
-        opinion.product = if kind == Banner::Short { None } else { Some("cisco-pix") };
+        opinion.product = if kind == Banner::Short {
+            None
+        } else {
+            Some("cisco-pix")
+        };
         masked::add_greeting(bench, &mut opinion, Mechanism::EhloRefused);
         if opinion.observations.len() == 1 {
-            opinion.evidence.push(evidence::reply(hearing, step, Mechanism::EhloRefused, "and EHLO is refused"));
+            opinion.evidence.push(evidence::reply(
+                hearing,
+                step,
+                Mechanism::EhloRefused,
+                "and EHLO is refused",
+            ));
         }
     }
     verb::add_observations(bench, &mut opinion);
-    if let Some(helo) = hearing.step(Layer::Plain, Label::Helo).filter(|helo| helo.positive()) {
-        opinion.evidence.push(evidence::reply(hearing, helo, Mechanism::EhloRefused, "HELO passes"));
+    if let Some(helo) = hearing
+        .step(Layer::Plain, Label::Helo)
+        .filter(|helo| helo.positive())
+    {
+        opinion.evidence.push(evidence::reply(
+            hearing,
+            helo,
+            Mechanism::EhloRefused,
+            "HELO passes",
+        ));
     }
-    opinion.innocent.push("a server from before 1993 would refuse EHLO too; its other replies say otherwise".into());
+    opinion.innocent.push(
+        "a server from before 1993 would refuse EHLO too; its other replies say otherwise".into(),
+    );
     Some(opinion)
+}
+
+/// A success that is not 250, or a 3xx.
+fn is_odd(step: &Step<'_>) -> bool {
+    step.answered()
+        && step
+            .reply
+            .code
+            .is_some_and(|code| (200..400).contains(&code) && code != 250)
 }
 
 /// EHLO is refused by a server that nobody knows: old or odd, its own doing until more is seen.
 fn ancient(bench: &Bench<'_, '_>) -> Opinion {
-    let mut opinion = Opinion::new(Verdict::Server, Mechanism::NotOffered, Encryption::None, "the server knows no EHLO, so it offers no STARTTLS");
+    let mut opinion = Opinion::new(
+        Verdict::Server,
+        Mechanism::NotOffered,
+        Encryption::None,
+        "the server knows no EHLO, so it offers no STARTTLS",
+    );
     opinion.state = Some(without_tls(bench));
     opinion.observations.push(Observation::PlainList);
-    if let Some((hearing, step)) = bench.welcomed().find_map(|hearing| Some((hearing, hearing.list_steps(Layer::Plain).next()?))) {
-        opinion.evidence.push(evidence::reply(hearing, step, Mechanism::NotOffered, "EHLO is refused, and nothing in the session names a server that knows it"));
+    if let Some((hearing, step)) = bench
+        .welcomed()
+        .find_map(|hearing| Some((hearing, hearing.list_steps(Layer::Plain).next()?)))
+    {
+        opinion.evidence.push(evidence::reply(
+            hearing,
+            step,
+            Mechanism::NotOffered,
+            "EHLO is refused, and nothing in the session names a server that knows it",
+        ));
     }
     verb::add_observations(bench, &mut opinion);
     opinion.innocent.push("a box that rewrites EHLO looks the same in front of an unknown server; controls from here would tell".into());
@@ -105,18 +215,31 @@ fn ancient(bench: &Bench<'_, '_>) -> Opinion {
 /// A PIX replaces what it does not know by NOOP: the server answers `250 Ok` to EHLO and to STARTTLS.
 fn answered_like_noop(bench: &Bench<'_, '_>) -> Option<Opinion> {
     let (hearing, step) = bench.welcomed().find_map(|hearing| {
-        let step = hearing.list_steps(Layer::Plain).find(|step| step.positive() && step.reply.lines.len() == 1)?;
+        let step = hearing
+            .list_steps(Layer::Plain)
+            .find(|step| step.positive() && step.reply.lines.len() == 1)?;
         let text = step.line.get(4..).unwrap_or_default().trim();
-        let noop = hearing.step(Layer::Plain, Label::Noop).filter(|noop| noop.positive());
+        let noop = hearing
+            .step(Layer::Plain, Label::Noop)
+            .filter(|noop| noop.positive());
         let like_noop = noop.is_some_and(|noop| noop.line == step.line)
-            || DIALECTS.iter().any(|dialect| dialect.protocol == hearing.protocol() && pattern::any(dialect.noop, &step.line))
+            || DIALECTS.iter().any(|dialect| {
+                dialect.protocol == hearing.protocol() && pattern::any(dialect.noop, &step.line)
+            })
             || text.eq_ignore_ascii_case("ok");
         like_noop.then_some((hearing, step))
     })?;
-    let attempt = bench.attempts().into_iter().find(|(hearing, attempt)| attempt.positive() && !hearing.is_ready(attempt));
+    let attempt = bench
+        .attempts()
+        .into_iter()
+        .find(|(hearing, attempt)| attempt.positive() && !hearing.is_ready(attempt));
     // One bare `250 OK` proves little; the same to STARTTLS is no answer any server gives.
     let (other, attempt) = attempt?;
-    let mechanism = if attempt.line == step.line { Mechanism::CommandRewritten } else { Mechanism::EhloRefused };
+    let mechanism = if attempt.line == step.line {
+        Mechanism::CommandRewritten
+    } else {
+        Mechanism::EhloRefused
+    };
     let mut opinion = Opinion::new(
         Verdict::Interference,
         mechanism,
@@ -127,8 +250,18 @@ fn answered_like_noop(bench: &Bench<'_, '_>) -> Option<Opinion> {
     opinion.state = Some(without_tls(bench));
     opinion.observations.push(Observation::OddSuccess);
     opinion.observations.push(Observation::EhloUnknown);
-    opinion.evidence.push(evidence::reply(other, attempt, mechanism, "STARTTLS is answered with a success that is not 220, as NOOP would be"));
-    opinion.evidence.push(evidence::reply(hearing, step, mechanism, "EHLO is answered with a bare OK: no domain, no extensions (RFC 5321 §4.1.1.1)"));
+    opinion.evidence.push(evidence::reply(
+        other,
+        attempt,
+        mechanism,
+        "STARTTLS is answered with a success that is not 220, as NOOP would be",
+    ));
+    opinion.evidence.push(evidence::reply(
+        hearing,
+        step,
+        mechanism,
+        "EHLO is answered with a bare OK: no domain, no extensions (RFC 5321 §4.1.1.1)",
+    ));
     masked::add_greeting(bench, &mut opinion, mechanism);
     opinion.innocent.push("a server may be badly written; answering STARTTLS with 250 would break every client that believes it".into());
     Some(opinion)

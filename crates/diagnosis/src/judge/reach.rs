@@ -20,11 +20,18 @@ const CLOSED_CONTROLS: usize = 2;
 
 /// No connection stood.
 pub(crate) fn nobody_answers(bench: &Bench<'_, '_>) -> Option<Opinion> {
-    if bench.hearings.iter().any(|hearing| hearing.connected() || !hearing.claims().is_empty()) {
+    if bench
+        .hearings
+        .iter()
+        .any(|hearing| hearing.connected() || !hearing.claims().is_empty())
+    {
         return None;
     }
     let port = bench.service.port;
-    let failed = bench.hearings.iter().find_map(|hearing| Some((*hearing, hearing.dialogue.connect.failure.as_ref()?)));
+    let failed = bench
+        .hearings
+        .iter()
+        .find_map(|hearing| Some((*hearing, hearing.dialogue.connect.failure.as_ref()?)));
     let mut operators = BTreeSet::new();
     let mut open = false;
     for control in &bench.controls {
@@ -48,29 +55,56 @@ pub(crate) fn nobody_answers(bench: &Bench<'_, '_>) -> Option<Opinion> {
             Verdict::Interference,
             Mechanism::PortBlocked,
             Encryption::None,
-            format!("port {port} is closed from here for every server that was tried, while other ports answer: this network blocks it"),
+            format!(
+                "port {port} is closed from here for every server that was tried, while other ports answer: this network blocks it"
+            ),
         );
         opinion.state = Some(State::Closed);
         opinion.observations.push(Observation::PortClosedForAll);
-        opinion.evidence.push(evidence::whole(id, Mechanism::PortBlocked, format!("the connection to port {port} failed"), raw(failure)));
-        for control in bench.controls.iter().filter(|control| control.dialogue.service.port == port).take(3) {
+        opinion.evidence.push(evidence::whole(
+            id,
+            Mechanism::PortBlocked,
+            format!("the connection to port {port} failed"),
+            raw(failure),
+        ));
+        for control in bench
+            .controls
+            .iter()
+            .filter(|control| control.dialogue.service.port == port)
+            .take(3)
+        {
             opinion.evidence.push(evidence::whole(
                 control.id,
                 Mechanism::PortBlocked,
-                format!("so did the one to {}, which is known to be open", control.dialogue.service.host),
+                format!(
+                    "so did the one to {}, which is known to be open",
+                    control.dialogue.service.host
+                ),
                 raw(control.dialogue.connect.failure.as_ref()),
             ));
         }
         opinion.innocent.push("a policy, not an attack: many providers and clouds close port 25 against spam, and say so in their terms".into());
         return Some(opinion);
     }
-    let mut opinion = Opinion::new(Verdict::Unreachable, None, Encryption::Unknown, sentence(port, failure));
+    let mut opinion = Opinion::new(
+        Verdict::Unreachable,
+        None,
+        Encryption::Unknown,
+        sentence(port, failure),
+    );
     if failure.is_some_and(|failure| failure.kind == FailureKind::LocalResources) {
         opinion.verdict = Verdict::Inconclusive;
     }
     opinion.certain = Some(Confidence::Established);
-    opinion.evidence.push(evidence::whole(id, Verdict::Unreachable, "no connection stood", raw(failure)));
-    opinion.next = Some(format!("try port {port} of a server that is known to be open, to tell this network from that server"));
+    opinion.evidence.push(evidence::whole(
+        id,
+        Verdict::Unreachable,
+        "no connection stood",
+        raw(failure),
+    ));
+    opinion.next = Some(format!(
+        "try port {port} of a server that is known to be open, to tell this network from that server"
+    ));
     Some(opinion)
 }
 
@@ -79,49 +113,87 @@ fn raw(failure: Option<&Failure>) -> &str {
 }
 
 fn sentence(port: u16, failure: Option<&Failure>) -> String {
-    let Some(failure) = failure else { return format!("port {port} gave no connection") };
+    let Some(failure) = failure else {
+        return format!("port {port} gave no connection");
+    };
     match failure.kind {
         FailureKind::Refused => format!("port {port} refuses connections"),
         FailureKind::TimedOut => format!("port {port} does not answer"),
-        FailureKind::HostUnreachable | FailureKind::NetworkUnreachable => "there is no route to the address from here".into(),
+        FailureKind::HostUnreachable | FailureKind::NetworkUnreachable => {
+            "there is no route to the address from here".into()
+        }
         FailureKind::Prohibited => format!("a firewall says that port {port} is prohibited"),
         FailureKind::NoSuchName => "the name does not exist".into(),
         FailureKind::NoSuchRecord => "the name has no address".into(),
         FailureKind::ResolverFailed | FailureKind::Bogus => "the DNS gave no usable answer".into(),
-        FailureKind::LocalResources => "this machine ran out of sockets; nothing was measured".into(),
-        FailureKind::Reset | FailureKind::Closed | FailureKind::Other => format!("the connection to port {port} failed"),
+        FailureKind::LocalResources => {
+            "this machine ran out of sockets; nothing was measured".into()
+        }
+        FailureKind::Reset | FailureKind::Closed | FailureKind::Other => {
+            format!("the connection to port {port} failed")
+        }
     }
 }
 
 /// Connections stood, and in none of them was there a welcome.
 pub(crate) fn turned_away(bench: &Bench<'_, '_>) -> Option<Opinion> {
-    if bench.hearings.iter().any(|hearing| is_welcomed(hearing) || !hearing.claims().is_empty()) {
+    if bench
+        .hearings
+        .iter()
+        .any(|hearing| is_welcomed(hearing) || !hearing.claims().is_empty())
+    {
         return None;
     }
     // Implicit TLS: no greeting where the handshake failed; that is the handshake's case.
-    if bench.hearings.iter().any(|hearing| hearing.handshake().is_some_and(|handshake| handshake.outcome != HandshakeOutcome::Completed)) {
+    if bench.hearings.iter().any(|hearing| {
+        hearing
+            .handshake()
+            .is_some_and(|handshake| handshake.outcome != HandshakeOutcome::Completed)
+    }) {
         return None;
     }
-    let hearing = bench.hearings.iter().copied().find(|hearing| hearing.connected())?;
+    let hearing = bench
+        .hearings
+        .iter()
+        .copied()
+        .find(|hearing| hearing.connected())?;
     let Some(step) = hearing.greeting() else {
-        let mut opinion = Opinion::inconclusive(None, Encryption::Unknown, "the connection stood and no greeting was recorded");
+        let mut opinion = Opinion::inconclusive(
+            None,
+            Encryption::Unknown,
+            "the connection stood and no greeting was recorded",
+        );
         opinion.next = Some("check again, with a longer --timeout".into());
         return Some(opinion);
     };
     let reason = match (step.exchange.outcome, step.reply.status) {
-        (Outcome::Replied, Status::Goodbye) => "the server turns this client away for now, most likely a limit on connections",
-        (Outcome::Replied, Status::Transient) => "the server turns this client away for now, as greylisting and limits do",
-        (Outcome::Replied, Status::Permanent) => "the server refuses to talk to this client; that says nothing of its encryption",
+        (Outcome::Replied, Status::Goodbye) => {
+            "the server turns this client away for now, most likely a limit on connections"
+        }
+        (Outcome::Replied, Status::Transient) => {
+            "the server turns this client away for now, as greylisting and limits do"
+        }
+        (Outcome::Replied, Status::Permanent) => {
+            "the server refuses to talk to this client; that says nothing of its encryption"
+        }
         (Outcome::Replied, _) => "the first words are no greeting of this protocol",
-        (Outcome::TimedOut, _) => "no greeting came in time: a tarpit, a greeting delay, or a silent server",
+        (Outcome::TimedOut, _) => {
+            "no greeting came in time: a tarpit, a greeting delay, or a silent server"
+        }
         (Outcome::Closed, _) => "the connection was closed before a greeting",
         (Outcome::Reset, _) => "the connection was reset before a greeting",
         (Outcome::TooLong, _) => "the greeting did not end",
         (Outcome::Unfinished, _) => "the recording ends before the greeting",
     };
     let mut opinion = Opinion::inconclusive(None, Encryption::Unknown, reason);
-    opinion.evidence.push(evidence::reply(hearing, step, Verdict::Inconclusive, "this is all that was said"));
+    opinion.evidence.push(evidence::reply(
+        hearing,
+        step,
+        Verdict::Inconclusive,
+        "this is all that was said",
+    ));
     opinion.innocent.push("limits, greylisting, tarpits and reputation filters look like this, and none of them concerns STARTTLS".into());
-    opinion.next = Some("check again after a few minutes, from an address with a reverse name".into());
+    opinion.next =
+        Some("check again after a few minutes, from an address with a reverse name".into());
     Some(opinion)
 }

@@ -39,7 +39,10 @@ pub(crate) fn leftover(bench: &Bench<'_, '_>) -> Option<Opinion> {
             hearing.is_ready(step).then_some((*hearing, step, range))
         })
     })?;
-    let bytes = hearing.dialogue.transcript.bytes(hoofbeat_session::Direction::ToClient, range);
+    let bytes = hearing
+        .dialogue
+        .transcript
+        .bytes(hoofbeat_session::Direction::ToClient, range);
     if bytes.first() == Some(&ALERT_RECORD) || !bytes.contains(&b'\n') {
         return None;
     }
@@ -63,7 +66,12 @@ pub(crate) fn leftover(bench: &Bench<'_, '_>) -> Option<Opinion> {
         Mechanism::PlaintextInjected,
         "one command was sent, and behind its one reply, before any TLS, came this",
     ));
-    opinion.evidence.push(evidence::reply(hearing, step, Mechanism::PlaintextInjected, "the reply that ends the conversation in the clear"));
+    opinion.evidence.push(evidence::reply(
+        hearing,
+        step,
+        Mechanism::PlaintextInjected,
+        "the reply that ends the conversation in the clear",
+    ));
     opinion.innocent.push("a server that talks too soon would break TLS for everybody, since its words would run into the handshake".into());
     Some(opinion)
 }
@@ -79,7 +87,12 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
         .hearings
         .iter()
         .filter(|hearing| hearing.dialogue.variation != Variation::LegacyTls)
-        .filter_map(|hearing| Some(Failed { hearing, handshake: hearing.handshake()? }))
+        .filter_map(|hearing| {
+            Some(Failed {
+                hearing,
+                handshake: hearing.handshake()?,
+            })
+        })
         .filter(|failed| failed.handshake.outcome != HandshakeOutcome::Completed)
         .collect();
     if bench.completed().next().is_some() {
@@ -88,35 +101,71 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
     let first = failed.first()?;
     let die = bench.dying_controls();
     let sibling = bench.working_sibling();
-    let legacy = bench.hearings.iter().find_map(|hearing| Some((*hearing, hearing.dialogue.legacy.as_ref()?)));
+    let legacy = bench
+        .hearings
+        .iter()
+        .find_map(|hearing| Some((*hearing, hearing.dialogue.legacy.as_ref()?)));
     if let HandshakeOutcome::Failed { detail } = &first.handshake.outcome
         && detail.contains("AttemptedDowngrade")
     {
-        let mut opinion = opinion(Verdict::Interference, Mechanism::TlsDowngraded, "the server can TLS 1.3, and its own signed answer says that the offer of it did not arrive");
+        let mut opinion = opinion(
+            Verdict::Interference,
+            Mechanism::TlsDowngraded,
+            "the server can TLS 1.3, and its own signed answer says that the offer of it did not arrive",
+        );
         opinion.observations.push(Observation::DowngradeSentinel);
-        cite(&mut opinion, first, Mechanism::TlsDowngraded, "the ServerHello bears the downgrade mark of RFC 8446 §4.1.3");
+        cite(
+            &mut opinion,
+            first,
+            Mechanism::TlsDowngraded,
+            "the ServerHello bears the downgrade mark of RFC 8446 §4.1.3",
+        );
         return Some(opinion);
     }
     let (mechanism, what, own) = meaning(&first.handshake.outcome);
     let mut opinion = if !die.is_empty() {
-        let mut opinion = opinion(Verdict::Interference, mechanism_between(&first.handshake.outcome), format!("{what}, here and on servers that are known to work: something on this side cuts TLS"));
+        let mut opinion = opinion(
+            Verdict::Interference,
+            mechanism_between(&first.handshake.outcome),
+            format!(
+                "{what}, here and on servers that are known to work: something on this side cuts TLS"
+            ),
+        );
         opinion.observations.push(Observation::ControlsDie);
         opinion
     } else if own {
-        let mut opinion = opinion(Verdict::Server, mechanism, format!("STARTTLS is accepted, and then {what}"));
+        let mut opinion = opinion(
+            Verdict::Server,
+            mechanism,
+            format!("STARTTLS is accepted, and then {what}"),
+        );
         opinion.observations.push(Observation::ServerFails);
         opinion
     } else if sibling.is_some() && failed.len() >= 2 {
-        let mut opinion = opinion(Verdict::Interference, mechanism, format!("STARTTLS is accepted, and then {what}, while TLS works on another port of the same host"));
+        let mut opinion = opinion(
+            Verdict::Interference,
+            mechanism,
+            format!(
+                "STARTTLS is accepted, and then {what}, while TLS works on another port of the same host"
+            ),
+        );
         opinion.observations.push(Observation::SiblingWorks);
         opinion
     } else {
-        let mut opinion = opinion(Verdict::Inconclusive, mechanism, format!("STARTTLS is accepted, and then {what}; a broken server and a box between look alike"));
+        let mut opinion = opinion(
+            Verdict::Inconclusive,
+            mechanism,
+            format!(
+                "STARTTLS is accepted, and then {what}; a broken server and a box between look alike"
+            ),
+        );
         opinion.observations.push(Observation::HandshakeDies);
         opinion
     };
     if bench.service.scheme.is_implicit_tls() {
-        opinion.reason = opinion.reason.replace("STARTTLS is accepted, and then ", "on a port for TLS, ");
+        opinion.reason = opinion
+            .reason
+            .replace("STARTTLS is accepted, and then ", "on a port for TLS, ");
     }
     let supports = opinion.mechanism.unwrap_or(mechanism);
     for one in failed.iter().take(3) {
@@ -126,12 +175,23 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
         opinion.evidence.push(evidence::whole(
             sibling.id,
             supports,
-            format!("TLS comes up on port {} of the same host", sibling.dialogue.service.port),
-            sibling.handshake().and_then(|handshake| handshake.version.as_deref()).unwrap_or_default(),
+            format!(
+                "TLS comes up on port {} of the same host",
+                sibling.dialogue.service.port
+            ),
+            sibling
+                .handshake()
+                .and_then(|handshake| handshake.version.as_deref())
+                .unwrap_or_default(),
         ));
     }
     for control in die.iter().take(3) {
-        opinion.evidence.push(evidence::whole(control.id, supports, format!("{} fails alike from here", control.dialogue.service.host), ""));
+        opinion.evidence.push(evidence::whole(
+            control.id,
+            supports,
+            format!("{} fails alike from here", control.dialogue.service.host),
+            "",
+        ));
     }
     if let Some((hearing, hello)) = legacy {
         older(bench, &mut opinion, hearing, hello, first, sibling);
@@ -158,12 +218,34 @@ fn opinion(verdict: Verdict, mechanism: Mechanism, reason: impl Into<String>) ->
 /// The mechanism, the words for it, and whether the server's own voice is in it.
 fn meaning(outcome: &HandshakeOutcome) -> (Mechanism, &'static str, bool) {
     match outcome {
-        HandshakeOutcome::Reset => (Mechanism::HandshakeReset, "the connection is reset as soon as TLS begins", false),
-        HandshakeOutcome::TimedOut => (Mechanism::HandshakeBlackholed, "silence follows as soon as TLS begins", false),
-        HandshakeOutcome::Alert { .. } => (Mechanism::StarttlsBroken, "the server ends the handshake with an alert", true),
-        HandshakeOutcome::NotTls => (Mechanism::StarttlsBroken, "what answers the handshake is no TLS", true),
-        HandshakeOutcome::Closed => (Mechanism::StarttlsBroken, "the server closes the connection", true),
-        HandshakeOutcome::Failed { .. } | HandshakeOutcome::Completed => (Mechanism::StarttlsBroken, "the handshake fails", true),
+        HandshakeOutcome::Reset => (
+            Mechanism::HandshakeReset,
+            "the connection is reset as soon as TLS begins",
+            false,
+        ),
+        HandshakeOutcome::TimedOut => (
+            Mechanism::HandshakeBlackholed,
+            "silence follows as soon as TLS begins",
+            false,
+        ),
+        HandshakeOutcome::Alert { .. } => (
+            Mechanism::StarttlsBroken,
+            "the server ends the handshake with an alert",
+            true,
+        ),
+        HandshakeOutcome::NotTls => (
+            Mechanism::StarttlsBroken,
+            "what answers the handshake is no TLS",
+            true,
+        ),
+        HandshakeOutcome::Closed => (
+            Mechanism::StarttlsBroken,
+            "the server closes the connection",
+            true,
+        ),
+        HandshakeOutcome::Failed { .. } | HandshakeOutcome::Completed => {
+            (Mechanism::StarttlsBroken, "the handshake fails", true)
+        }
     }
 }
 
@@ -171,7 +253,11 @@ fn mechanism_between(outcome: &HandshakeOutcome) -> Mechanism {
     match outcome {
         HandshakeOutcome::NotTls => Mechanism::PlaintextInjected,
         HandshakeOutcome::TimedOut => Mechanism::HandshakeBlackholed,
-        HandshakeOutcome::Alert { description } if description.to_ascii_lowercase().contains("version") => Mechanism::TlsDowngraded,
+        HandshakeOutcome::Alert { description }
+            if description.to_ascii_lowercase().contains("version") =>
+        {
+            Mechanism::TlsDowngraded
+        }
         _ => Mechanism::HandshakeReset,
     }
 }
@@ -182,9 +268,20 @@ fn cite(opinion: &mut Opinion, failed: &Failed<'_, '_>, supports: Mechanism, cla
         HandshakeOutcome::Failed { detail } => detail.clone(),
         _ => printable(&failed.handshake.first_bytes),
     };
-    opinion.evidence.push(evidence::whole(failed.hearing.id, supports, claim, &shown));
-    if let Some(step) = failed.hearing.upgrades().find(|step| failed.hearing.is_ready(step)) {
-        opinion.evidence.push(evidence::reply(failed.hearing, step, supports, "STARTTLS was accepted"));
+    opinion
+        .evidence
+        .push(evidence::whole(failed.hearing.id, supports, claim, &shown));
+    if let Some(step) = failed
+        .hearing
+        .upgrades()
+        .find(|step| failed.hearing.is_ready(step))
+    {
+        opinion.evidence.push(evidence::reply(
+            failed.hearing,
+            step,
+            supports,
+            "STARTTLS was accepted",
+        ));
     }
 }
 
@@ -197,22 +294,42 @@ fn older(
     first: &Failed<'_, '_>,
     sibling: Option<&Hearing<'_>>,
 ) {
-    let Some(version) = hello.version.as_deref() else { return };
-    opinion.evidence.push(evidence::whole(hearing.id, opinion.mechanism.unwrap_or(Mechanism::StarttlsBroken), format!("an older ClientHello is answered with {version}"), version));
+    let Some(version) = hello.version.as_deref() else {
+        return;
+    };
+    opinion.evidence.push(evidence::whole(
+        hearing.id,
+        opinion.mechanism.unwrap_or(Mechanism::StarttlsBroken),
+        format!("an older ClientHello is answered with {version}"),
+        version,
+    ));
     let modern = matches!(version, "TLSv1.2" | "TLSv1.3");
     let refused_version = matches!(&first.handshake.outcome, HandshakeOutcome::Alert { description } if description.to_ascii_lowercase().contains("version"));
-    let newer_elsewhere = sibling.and_then(|sibling| sibling.handshake()?.version.as_deref()).is_some_and(|there| there > version);
-    if opinion.verdict != Verdict::Interference && ((modern && refused_version) || newer_elsewhere) && bench.completed().next().is_none() {
+    let newer_elsewhere = sibling
+        .and_then(|sibling| sibling.handshake()?.version.as_deref())
+        .is_some_and(|there| there > version);
+    if opinion.verdict != Verdict::Interference
+        && ((modern && refused_version) || newer_elsewhere)
+        && bench.completed().next().is_none()
+    {
         opinion.verdict = Verdict::Interference;
         opinion.mechanism = Some(Mechanism::TlsDowngraded);
         opinion.observations = alloc::vec![Observation::OlderThanSibling];
         opinion.reason = if newer_elsewhere {
-            format!("only {version} gets through on this port, while the same host speaks newer TLS on another")
+            format!(
+                "only {version} gets through on this port, while the same host speaks newer TLS on another"
+            )
         } else {
-            format!("a handshake that offers TLS 1.3 is refused by version, and one that offers {version} only gets through")
+            format!(
+                "a handshake that offers TLS 1.3 is refused by version, and one that offers {version} only gets through"
+            )
         };
-        opinion.innocent.push("a server may be intolerant of TLS 1.3 offers; none is known to be since 2018".into());
+        opinion.innocent.push(
+            "a server may be intolerant of TLS 1.3 offers; none is known to be since 2018".into(),
+        );
     } else if !modern {
-        opinion.reason = format!("the server speaks nothing newer than {version}, which current programs refuse");
+        opinion.reason = format!(
+            "the server speaks nothing newer than {version}, which current programs refuse"
+        );
     }
 }

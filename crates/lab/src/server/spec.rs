@@ -210,6 +210,17 @@ impl Default for ServerSpec {
 }
 
 impl ServerSpec {
+    /// A clean server of another operator with other software: what it shares with the checked one was put
+    /// there by something between.
+    pub(crate) fn control(protocol: Protocol) -> Self {
+        let dialect = match protocol {
+            Protocol::Smtp => Some(Dialect::Exim),
+            Protocol::Imap | Protocol::Pop3 => Some(Dialect::Courier),
+            Protocol::Lmtp | Protocol::Sieve => None,
+        };
+        Self { dialect, host: "control.lab.example".to_owned(), ..Self::default() }
+    }
+
     pub(crate) fn dialect_for(&self, protocol: Protocol) -> Dialect {
         self.dialect.unwrap_or(match protocol {
             Protocol::Smtp => Dialect::Postfix,

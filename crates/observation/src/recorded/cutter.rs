@@ -115,6 +115,8 @@ pub(super) struct Cutter {
     asked: VecDeque<Asked>,
     answer: Option<Answer>,
     mode: ClientMode,
+    /// Somebody began to authenticate: from now on a word that is no command may be a secret.
+    guarded: bool,
     /// The exchange whose answer said that TLS may begin.
     upgrade: Option<usize>,
     tls: Option<Watch>,
@@ -143,6 +145,7 @@ impl Cutter {
             asked: VecDeque::new(),
             answer: None,
             mode: ClientMode::Commands,
+            guarded: false,
             mid_line: false,
             upgrade: None,
             tls: None,
@@ -258,7 +261,11 @@ impl Cutter {
 
     /// Everything that was heard.
     pub(super) fn finish(mut self) -> Cut {
-        if self.tls.is_none() {
+        if let Some(watch) = &mut self.tls {
+            if let Some(held) = self.server.take_all() {
+                watch.input(Direction::ToClient, held.last_at(), &held.bytes);
+            }
+        } else {
             if let Some(held) = self.client.take_all() {
                 self.client_line(&held);
             }
@@ -399,11 +406,13 @@ impl Cutter {
         let protocol = self.protocol_of_client(line);
         let understood = verb::read(protocol, line);
         let label = verb::again(understood.label, self.layer, self.history());
-        if label == Label::UnknownVerb && self.asked.iter().any(|asked| asked.opens == Opens::Secret) {
-            // A client that did not wait for the server to ask for its secret.
+        if label == Label::UnknownVerb && self.guarded && !is_masked(line) {
+            // A client that did not wait for the server to ask for its secret, or a dialogue whose
+            // language was mistaken.
             self.hide(held);
             return;
         }
+        self.guarded |= label == Label::Auth || verb::may_authenticate(line);
         let tag = if protocol == Protocol::Imap { verb::tag(line).to_vec() } else { Vec::new() };
         let redacted = match label {
             Label::UnknownVerb | Label::Other => veil_arguments(protocol, &held.bytes),
@@ -470,6 +479,10 @@ impl Cutter {
 
     fn server_step(&mut self) -> bool {
         if let Some(watch) = &mut self.tls {
+            if !watch.has_heard() && self.server.waiting().len() < 2 {
+                // One byte does not tell TLS from anything else.
+                return false;
+            }
             let Some(held) = self.server.take_all() else { return false };
             watch.input(Direction::ToClient, held.last_at(), &held.bytes);
             if watch.is_not_tls() {
@@ -482,11 +495,13 @@ impl Cutter {
         if let Some(step) = self.upgrade
             && self.trust != Trust::Copied
         {
+            // Decided by the first two bytes, so that the segments' cuts decide nothing.
+            let begins = self.exchanges.get(step).is_some_and(|exchange| exchange.leftover.is_none());
             let waiting = self.server.waiting();
-            if waiting.len() < 2 {
+            if begins && matches!(waiting, [20..=24]) {
                 return false;
             }
-            if tls::looks_like_record(waiting) {
+            if begins && tls::looks_like_record(waiting) {
                 self.begin_tls(self.server.waiting_since());
                 return true;
             }
@@ -498,9 +513,15 @@ impl Cutter {
             }
             return false;
         }
-        if self.trust == Trust::MidStream && self.exchanges.is_empty() && tls::looks_like_record(self.server.waiting()) {
-            self.begin_tls(self.server.waiting_since());
-            return true;
+        if self.trust == Trust::MidStream && self.exchanges.is_empty() && self.server.offset() == 0 {
+            let waiting = self.server.waiting();
+            if matches!(waiting, [20..=24]) {
+                return false;
+            }
+            if tls::looks_like_record(waiting) {
+                self.begin_tls(self.server.waiting_since());
+                return true;
+            }
         }
         if self.server_skip > 0 {
             let Some(held) = self.server.take(usize::try_from(self.server_skip).unwrap_or(usize::MAX)) else {
@@ -567,7 +588,7 @@ impl Cutter {
             match (code, asked.opens) {
                 (354, Opens::Body) => self.mode = ClientMode::Body,
                 (334, Opens::Secret) => {
-                    self.mode = ClientMode::Secret;
+                    self.await_secret();
                     // The same question goes on: the exchange ends with the last answer.
                     self.continue_asking(asked);
                     return;
@@ -575,7 +596,7 @@ impl Cutter {
                 _ => self.end_tail(),
             }
         } else if code == 334 {
-            self.mode = ClientMode::Secret;
+            self.await_secret();
         } else if code == 354 {
             self.mode = ClientMode::Body;
         }
@@ -624,10 +645,10 @@ impl Cutter {
             self.add(held);
             if let Some(front) = self.asked.front() {
                 if front.opens == Opens::Secret && self.mode == ClientMode::Commands {
-                    self.mode = ClientMode::Secret;
+                    self.await_secret();
                 }
             } else {
-                self.mode = ClientMode::Secret;
+                self.await_secret();
             }
             return;
         }
@@ -670,7 +691,7 @@ impl Cutter {
         self.add(held);
         let positive = starts_with(line, b"+OK");
         if line.starts_with(b"+ ") || line == b"+" {
-            self.mode = ClientMode::Secret;
+            self.await_secret();
             return;
         }
         if !positive && !starts_with(line, b"-ERR") {
@@ -697,7 +718,7 @@ impl Cutter {
         if private && !ends {
             self.hide(held);
             if self.asked.front().is_some_and(|asked| asked.label == Label::Auth) {
-                self.mode = ClientMode::Secret;
+                self.await_secret();
             }
         } else {
             self.add(held);
@@ -751,6 +772,12 @@ impl Cutter {
         }
         let greets = self.trust != Trust::MidStream || !smtp || matches!(code, Some(220 | 421 | 554));
         if self.exchanges.is_empty() && greets { Label::Greeting } else { Label::Other }
+    }
+
+    /// The server asks for a secret: the client's next line is one.
+    const fn await_secret(&mut self) {
+        self.mode = ClientMode::Secret;
+        self.guarded = true;
     }
 
     fn end_tail(&mut self) {
@@ -894,15 +921,23 @@ fn contains_word(line: &[u8], word: &[u8]) -> bool {
     line.split(|b| !b.is_ascii_alphanumeric()).any(|found| found.eq_ignore_ascii_case(word))
 }
 
+/// A box writes X over what it refuses, arguments included.
+fn is_masked(line: &[u8]) -> bool {
+    line.len() > 3 && line.iter().all(|b| matches!(b, b'X' | b' '))
+}
+
 /// A line of which only the verb is kept: what an unknown or foreign command carries may be anybody's secret.
 fn veil_arguments(protocol: Protocol, line: &[u8]) -> Cow<'_, [u8]> {
     let tag = if protocol == Protocol::Imap { verb::tag(line).len() + 1 } else { 0 };
     let word = line.get(tag..).unwrap_or_default();
     let word = word.get(..word.iter().position(|b| b.is_ascii_whitespace()).unwrap_or(word.len())).unwrap_or_default();
-    // A box writes X over what it refuses, arguments included.
-    let masked = word.len() > 3 && word.iter().all(|b| *b == b'X');
     let verb = word.len() <= 16 && word.iter().all(u8::is_ascii_alphabetic);
-    let open = tag + if masked || verb { word.len() } else { 0 };
+    let open = match word {
+        // A tag without a verb is no tag.
+        [] => 0,
+        word if is_masked(word) || verb => tag + word.len(),
+        _ => tag,
+    };
     let mut veiled = line.to_vec();
     for byte in veiled.iter_mut().skip(open).filter(|b| !b.is_ascii_whitespace()) {
         *byte = b'*';

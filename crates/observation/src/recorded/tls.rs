@@ -128,6 +128,11 @@ impl Watch {
         }
     }
 
+    /// Whether anything came from the server since the ClientHello.
+    pub(super) const fn has_heard(&self) -> bool {
+        self.heard
+    }
+
     /// Whether the server answered the ClientHello with something else than TLS.
     pub(super) const fn is_not_tls(&self) -> bool {
         self.not_tls

@@ -95,6 +95,11 @@ pub(super) fn is_command(protocol: Protocol, line: &str) -> bool {
     }
 }
 
+/// Whether a line, in whatever language, begins to authenticate.
+pub(super) fn may_authenticate(line: &[u8]) -> bool {
+    line.split(|b| *b == b' ').take(2).any(|word| is_any(word, &["AUTH", "LOGIN", "AUTHENTICATE", "USER", "PASS", "APOP"]))
+}
+
 /// Whether a word can be an IMAP tag.
 pub(super) fn is_tag(word: &str) -> bool {
     (1..=24).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'$'))

@@ -156,12 +156,21 @@ pub fn service(scheme: Scheme, host: &str, address: SocketAddr) -> Service {
     }
 }
 
-/// With short waits.
+/// With waits that no busy machine exceeds.
 pub fn context() -> Context {
     let mut context = Context::new("test 0", "test");
-    context.limits.greeting = Duration::from_millis(400);
-    context.limits.reply = Duration::from_millis(400);
-    context.handshake_limit = Duration::from_millis(800);
+    context.limits.greeting = Duration::from_secs(20);
+    context.limits.reply = Duration::from_secs(20);
+    context.handshake_limit = Duration::from_secs(20);
+    context
+}
+
+/// With short waits, for peers whose silence is the test.
+pub fn impatient() -> Context {
+    let mut context = context();
+    context.limits.greeting = Duration::from_millis(300);
+    context.limits.reply = Duration::from_millis(300);
+    context.handshake_limit = Duration::from_millis(300);
     context
 }
 

@@ -57,6 +57,10 @@ impl Sieve {
 
 /// Reads one line.
 pub(super) fn read(line: &str) -> Option<Saying<'_>> {
+    // Only Exim writes this; its logs have such a line for every delivery.
+    if line.contains(" H=") {
+        return exim(line);
+    }
     postfix(line).or_else(|| sendmail(line)).or_else(|| exim(line))
 }
 
@@ -162,6 +166,9 @@ fn sendmail(line: &str) -> Option<Saying<'_>> {
 fn exim(line: &str) -> Option<Saying<'_>> {
     let saying = |what, peer, server_side| Some(Saying { what, form: Form::EximLog, peer, server_side });
     let has = |text: &str| line.contains(text);
+    if has(" => ") || has(" -> ") {
+        return delivery(line);
+    }
     if has("a TLS session is required") {
         let (peer, rest) = peer::bracketed(line)?;
         let what = if rest.contains("did not offer TLS") || has("did not offer TLS support") {
@@ -187,21 +194,23 @@ fn exim(line: &str) -> Option<Saying<'_>> {
     if has("emote host closed connection in response to STARTTLS") {
         return saying(Claimed::LostAfterStartTls, peer::bracketed(line)?.0, false);
     }
-    if let Some((peer, rest)) = behind(line, " H=") {
-        if has("Connection timed out") || has("Connection refused") {
-            return saying(Claimed::ConnectFailed, peer, false);
-        }
-        if has(" => ") || has(" -> ") {
-            return match (rest.contains(" X="), rest.contains(" CV=yes") || rest.contains(" CV=dane")) {
-                (true, true) => saying(Claimed::TlsVerified, peer, false),
-                (true, false) => saying(Claimed::TlsEstablished, peer, false),
-                // An address of one's own house needs no encryption.
-                (false, _) if peer.address.is_some_and(|address| address.is_loopback()) => None,
-                (false, _) => saying(Claimed::PlaintextUsed, peer, false),
-            };
-        }
-    }
-    None
+    let (peer, _) = behind(line, " H=")?;
+    let failed = has("Connection timed out") || has("Connection refused");
+    if failed { saying(Claimed::ConnectFailed, peer, false) } else { None }
+}
+
+/// `=> b@example.org R=dnslookup T=remote_smtp H=mx.example [192.0.2.1] X=TLS1.3:… CV=yes`
+fn delivery(line: &str) -> Option<Saying<'_>> {
+    let (peer, rest) = behind(line, " H=")?;
+    let what = if rest.contains(" X=") {
+        if rest.contains(" CV=yes") || rest.contains(" CV=dane") { Claimed::TlsVerified } else { Claimed::TlsEstablished }
+    } else if peer.address.is_some_and(|address| address.is_loopback()) {
+        // To one's own house no encryption is needed.
+        return None;
+    } else {
+        Claimed::PlaintextUsed
+    };
+    Some(Saying { what, form: Form::EximLog, peer, server_side: false })
 }
 
 #[cfg(test)]

@@ -177,6 +177,8 @@ fn is_line_number(token: &str, rest: &str) -> bool {
 }
 
 fn behind_inner_mark(text: &str) -> Option<Dressed<'_>> {
+    // Most lines have none of the characters that every mark has.
+    memchr::memchr3(b':', b'<', b'>', text.as_bytes())?;
     INNER.iter().find_map(|inner| {
         let at = text.find(inner)?;
         let (text, who, _, form) = mark(text.get(at..)?.trim_start())?;

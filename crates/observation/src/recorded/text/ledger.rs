@@ -18,8 +18,10 @@ use crate::{
     dialogue::{Claim, Claimed},
 };
 
-/// Most parties that are told apart; later ones are counted only.
+/// Most parties that are told apart; what is said of later ones is counted only.
 const PARTIES: usize = 4096;
+/// Most parties that are entered for good news: there must be room for the bad.
+const WELL: usize = PARTIES / 2;
 /// Most characters of a line that are kept as the example.
 pub(super) const EXAMPLE: usize = 512;
 
@@ -66,7 +68,8 @@ impl Ledger {
             return;
         }
         let key = format!("{host} {port} {}", saying.server_side);
-        if self.entries.len() >= PARTIES && !self.entries.contains_key(&key) {
+        let room = if severity(saying.what) > 1 { PARTIES } else { WELL };
+        if self.entries.len() >= room && !self.entries.contains_key(&key) {
             self.left_out = self.left_out.saturating_add(1);
             return;
         }

@@ -56,6 +56,8 @@ pub struct Reading {
     pub cut_lines: u64,
     /// Dialogues, and parties of logs, beyond the bounds: seen and left out.
     pub left_out: u64,
+    /// Lines of logs about more parties than can be told apart.
+    pub uncounted_lines: u64,
 }
 
 /// Reads a whole text at once.
@@ -275,6 +277,7 @@ impl Scribe {
             Some(session) => {
                 session.line(&dressed);
             }
+            None if !session::may_begin(&dressed) => {}
             None => {
                 let mut session = Session::new(dressed.form.unwrap_or(Form::Pasted), self.number);
                 if session.line(&dressed) {
@@ -313,7 +316,8 @@ impl Scribe {
             recordings: self.done,
             lines: self.number,
             cut_lines: self.cut_lines,
-            left_out: self.left_out.saturating_add(over).saturating_add(uncounted),
+            left_out: self.left_out.saturating_add(over),
+            uncounted_lines: uncounted,
         }
     }
 }

@@ -284,9 +284,9 @@ fn openssl(text: &str) -> Option<Remark<'_>> {
         Note::Down(failure(text))
     } else if text.starts_with("write:errno=") || text.starts_with("read:errno=") {
         if text.ends_with("=104") { Note::Failed(HandshakeOutcome::Reset) } else { Note::Failed(HandshakeOutcome::Closed) }
-    } else if text.contains("wrong version number") && text.contains("error:") {
-        Note::Failed(HandshakeOutcome::NotTls)
-    } else if text.contains("error:") && text.contains("SSL routines") {
+    } else if let Some((_, error)) = text.split_once("error:")
+        && error.contains("SSL routines")
+    {
         Note::Failed(failed(text))
     } else if let Some(rest) = text.strip_prefix("New, ") {
         let (version, cipher) = rest.split_once(", Cipher is ")?;
@@ -390,11 +390,9 @@ fn invalid(text: &str) -> InvalidReason {
 
 /// The command that started it all: `$ telnet mx.example 25`.
 fn command_line(text: &str) -> Option<Remark<'_>> {
-    let text = match text.find(['$', '#', '%', '>']) {
-        // A prompt is short; what stands behind it is the command.
-        Some(at) if at <= 48 => text.get(at + 1..).unwrap_or_default().trim_start(),
-        _ => text,
-    };
+    // A prompt is short; what stands behind it is the command.
+    let prompt = text.bytes().take(48).position(|b| matches!(b, b'$' | b'#' | b'%' | b'>'));
+    let text = prompt.map_or(text, |at| text.get(at + 1..).unwrap_or_default().trim_start());
     let text = text.strip_prefix("sudo ").unwrap_or(text);
     let (program, arguments) = first_word(text);
     let form = match program {

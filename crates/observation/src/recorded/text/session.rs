@@ -14,7 +14,7 @@ use hoofbeat_session::{Direction, Elapsed, Layer, Protocol};
 
 use super::{
     super::{
-        cutter::{Cutter, Trust, reply_code},
+        cutter::{Cutter, Trust, protocol_of_server, reply_code},
         verb::{self, first_word},
     },
     Recording,
@@ -126,6 +126,13 @@ impl Session {
     /// Whether a line greets anew: then it belongs to another dialogue.
     pub(super) fn is_ended_by_line(&self, dressed: &Dressed<'_>) -> bool {
         let text = dressed.text;
+        if dressed.who == Some(Direction::ToClient) && dressed.sure && self.greets(text) {
+            // A marked greeting in another language than this dialogue's.
+            let other = |protocol| !matches!((self.cutter.protocol(), protocol), (None, _) | (Some(Protocol::Lmtp), Protocol::Smtp)) && self.cutter.protocol() != Some(protocol);
+            if protocol_of_server(text.as_bytes()).is_some_and(other) {
+                return true;
+            }
+        }
         if self.server_lines == 0 || self.cutter.is_listing() {
             return self.over && self.server_lines + self.client_lines > 0 && self.greets(text);
         }
@@ -521,6 +528,22 @@ impl Session {
             first_line: self.first_line,
             counts,
         })
+    }
+}
+
+/// Whether a line can begin a dialogue: a quick look before a session is made for it.
+pub(super) fn may_begin(dressed: &Dressed<'_>) -> bool {
+    let text = dressed.text;
+    match text.as_bytes() {
+        _ if dressed.sure => true,
+        [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9', ..] | [b'*' | b'+' | b'-', ..] => true,
+        [b'"', ..] => starts(text, "\"IMPLEMENTATION\"") || starts(text, "\"SASL\"") || starts(text, "\"SIEVE\""),
+        [a, ..] if a.is_ascii_alphanumeric() => {
+            let (first, rest) = first_word(text);
+            let is = |word: &str, verbs: &[&str]| verbs.iter().any(|verb| word.eq_ignore_ascii_case(verb));
+            is(first, &["EHLO", "HELO", "LHLO"]) || is(rest, &["CAPABILITY", "STARTTLS"])
+        }
+        _ => false,
     }
 }
 
