@@ -321,7 +321,7 @@ fn pure_source_violations(path: &str, text: &str) -> Vec<String> {
 
 fn unsafe_violations(path: &str, text: &str) -> Vec<String> {
     let code = code_of(text);
-    let found = words_of(&code).iter().any(|word| *word == "unsafe")
+    let found = words_of(&code).contains(&"unsafe")
         || ["allow(unsafe_code)", "expect(unsafe_code)"]
             .iter()
             .any(|attribute| code.contains(attribute));

@@ -19,32 +19,50 @@ pub(super) fn read(mut stream: impl BufRead) -> Result<Read, ExplainError> {
     let (mut number, mut bytes) = (0, 0);
     loop {
         line.clear();
-        let got = stream.by_ref().take(LONGEST_LINE as u64 + 2).read_until(b'\n', &mut line)?;
+        let got = stream
+            .by_ref()
+            .take(LONGEST_LINE as u64 + 2)
+            .read_until(b'\n', &mut line)?;
         if got == 0 {
             break;
         }
         number += 1;
         bytes += got as u64;
         let whole = line.ends_with(b"\n");
-        let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).trim_ascii();
+        let text = line
+            .strip_prefix(b"\xef\xbb\xbf")
+            .unwrap_or(&line)
+            .trim_ascii();
         if text.is_empty() {
             continue;
         }
         match archive::read(text) {
             Ok(measurement) => read.measurements.push(measurement),
             Err(ReadError::Malformed(_)) if !whole && !read.measurements.is_empty() => {
-                read.notes.push(format!("the last line ({number}) is cut off; the {} before it are judged", number - 1));
+                read.notes.push(format!(
+                    "the last line ({number}) is cut off; the {} before it are judged",
+                    number - 1
+                ));
                 break;
             }
-            Err(source) => return Err(ExplainError::Damaged { line: number, source }),
+            Err(source) => {
+                return Err(ExplainError::Damaged {
+                    line: number,
+                    source,
+                });
+            }
         }
         if read.measurements.len() >= MOST || bytes >= BYTES {
-            read.notes.push(format!("only the first {number} lines are judged: the archive is too large"));
+            read.notes.push(format!(
+                "only the first {number} lines are judged: the archive is too large"
+            ));
             break;
         }
     }
     if read.measurements.is_empty() {
-        return Err(ExplainError::NoDialogue("the archive has no measurement".to_owned()));
+        return Err(ExplainError::NoDialogue(
+            "the archive has no measurement".to_owned(),
+        ));
     }
     Ok(read)
 }

@@ -32,7 +32,10 @@ impl std::fmt::Display for ExplainError {
         match self {
             Self::Unreadable(source) => write!(f, "cannot be read: {source}"),
             Self::Empty => f.write_str("is empty"),
-            Self::Binary(what) => write!(f, "is {what}: neither a text, nor a packet capture, nor a Hoofbeat archive"),
+            Self::Binary(what) => write!(
+                f,
+                "is {what}: neither a text, nor a packet capture, nor a Hoofbeat archive"
+            ),
             Self::NoDialogue(what) => write!(f, "holds no mail dialogue: {what}"),
             Self::Damaged { line, source } => write!(f, "line {line} is damaged: {source}"),
             Self::BrokenCapture(why) => write!(f, "is a packet capture that cannot be read: {why}"),

@@ -35,8 +35,14 @@ pub fn read(path: &Path) -> Result<Read, ExplainError> {
         return read_stream(io::stdin().lock(), "standard input", now());
     }
     let file = File::open(path)?;
-    let written = file.metadata().and_then(|about| about.modified()).map_or_else(|_| now(), seconds);
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let written = file
+        .metadata()
+        .and_then(|about| about.modified())
+        .map_or_else(|_| now(), seconds);
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
     read_stream(file, &name, written)
 }
 
@@ -45,7 +51,11 @@ pub fn read(path: &Path) -> Result<Read, ExplainError> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_stream(mut stream: impl io::Read, label: &str, started: i64) -> Result<Read, ExplainError> {
+pub fn read_stream(
+    mut stream: impl io::Read,
+    label: &str,
+    started: i64,
+) -> Result<Read, ExplainError> {
     let mut head = Vec::with_capacity(HEAD);
     stream.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
     let kind = sniff::kind(&head);
@@ -64,5 +74,6 @@ fn now() -> i64 {
 }
 
 fn seconds(at: SystemTime) -> i64 {
-    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX))
+    at.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX))
 }

@@ -36,8 +36,14 @@ const MAGICS: [(&[u8], &str); 12] = [
     (b"MZ", "a program"),
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),
-    (b"snoop\0\0\0", "a snoop capture (save it as pcap with `editcap -F pcap`)"),
-    (b"GMBU", "a Network Monitor capture (save it as pcap with `editcap -F pcap`)"),
+    (
+        b"snoop\0\0\0",
+        "a snoop capture (save it as pcap with `editcap -F pcap`)",
+    ),
+    (
+        b"GMBU",
+        "a Network Monitor capture (save it as pcap with `editcap -F pcap`)",
+    ),
 ];
 
 /// Share of control characters, one in so many, above which a file is no text.
@@ -54,7 +60,10 @@ pub(super) fn kind(head: &[u8]) -> Kind {
         [0x0a, 0x0d, 0x0d, 0x0a, ..] => return Kind::Capture(Format::PcapNg),
         _ => {}
     }
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let text = head
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(head)
+        .trim_ascii_start();
     if text.starts_with(b"{") && contains(text, b"\"schema\"") && contains(text, b"hoofbeat.") {
         return Kind::Archive;
     }
@@ -75,7 +84,13 @@ fn is_utf16(head: &[u8]) -> bool {
     matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
         || [0, 1].into_iter().any(|zero| {
             let pairs = head.chunks_exact(2);
-            head.len() >= 8 && pairs.clone().all(|pair| pair[zero] == 0 && (0x20..0x7f).contains(&pair[1 - zero]) || pair.contains(&b'\n') || pair.contains(&b'\r') || pair.contains(&b'\t'))
+            head.len() >= 8
+                && pairs.clone().all(|pair| {
+                    pair[zero] == 0 && (0x20..0x7f).contains(&pair[1 - zero])
+                        || pair.contains(&b'\n')
+                        || pair.contains(&b'\r')
+                        || pair.contains(&b'\t')
+                })
         })
 }
 
@@ -89,16 +104,25 @@ mod tests {
 
     #[test]
     fn kinds() {
-        let utf16: Vec<u8> = "220 mx ESMTP\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let utf16: Vec<u8> = "220 mx ESMTP\r\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         for (head, expected) in [
             (&b""[..], Kind::Empty),
             (b"220 mx\r\n", Kind::Text),
-            (b"{\"schema\":\"hoofbeat.measurement/1\",\"id\":\"m1\"}", Kind::Archive),
+            (
+                b"{\"schema\":\"hoofbeat.measurement/1\",\"id\":\"m1\"}",
+                Kind::Archive,
+            ),
             (b"{\"a\": 1}", Kind::Text),
             (b"\xd4\xc3\xb2\xa1\x02\0\x04\0", Kind::Capture(Format::Pcap)),
             (b"\xa1\xb2\x3c\x4d\0\x02\0\x04", Kind::Capture(Format::Pcap)),
             (b"\x0a\x0d\x0d\x0a\x1c\0\0\0", Kind::Capture(Format::PcapNg)),
-            (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0", Kind::Binary("a program")),
+            (
+                b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0",
+                Kind::Binary("a program"),
+            ),
             (b"\0\0\0\0\0\0\0\0", Kind::Binary("binary")),
             (b"MZ is what my initials are\n", Kind::Text),
             (&utf16, Kind::Text),
@@ -109,7 +133,15 @@ mod tests {
 
     #[test]
     fn compressed_files_say_so() {
-        let head: Vec<u8> = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".iter().copied().chain((0..=255).cycle().take(2000)).collect();
-        assert!(matches!(kind(&head), Kind::Binary(what) if what.contains("gzip")), "{:?}", kind(&head));
+        let head: Vec<u8> = b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
+            .iter()
+            .copied()
+            .chain((0..=255).cycle().take(2000))
+            .collect();
+        assert!(
+            matches!(kind(&head), Kind::Binary(what) if what.contains("gzip")),
+            "{:?}",
+            kind(&head)
+        );
     }
 }

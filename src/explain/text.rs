@@ -16,7 +16,11 @@ const PART: usize = 256 << 10;
 /// Most sayings whose counts are told.
 const COUNTS: usize = 12;
 
-pub(super) fn read(mut stream: impl io::Read, label: &str, started: i64) -> Result<Read, ExplainError> {
+pub(super) fn read(
+    mut stream: impl io::Read,
+    label: &str,
+    started: i64,
+) -> Result<Read, ExplainError> {
     let mut reader = Reader::new();
     let mut part = vec![0; PART];
     loop {
@@ -29,12 +33,21 @@ pub(super) fn read(mut stream: impl io::Read, label: &str, started: i64) -> Resu
     }
     let reading = reader.finish();
     if reading.recordings.is_empty() {
-        let what = format!("{} lines were read, and none is a mail server's or client's", reading.lines);
+        let what = format!(
+            "{} lines were read, and none is a mail server's or client's",
+            reading.lines
+        );
         return Err(ExplainError::NoDialogue(what));
     }
     let notes = notes(&reading);
-    let dialogues = reading.recordings.into_iter().map(|recording| Dated { dialogue: recording.dialogue, started });
-    Ok(Read { measurements: kept::measurements(dialogues.collect(), label), notes })
+    let dialogues = reading.recordings.into_iter().map(|recording| Dated {
+        dialogue: recording.dialogue,
+        started,
+    });
+    Ok(Read {
+        measurements: kept::measurements(dialogues.collect(), label),
+        notes,
+    })
 }
 
 fn notes(reading: &Reading) -> Vec<String> {
@@ -43,17 +56,26 @@ fn notes(reading: &Reading) -> Vec<String> {
         // Good news alone needs no count; beside bad news it is a contrast.
         let good = |what| matches!(what, Claimed::TlsEstablished | Claimed::TlsVerified);
         let all_good = recording.counts.iter().all(|(what, _)| good(*what));
-        let counts = recording.counts.iter().filter(move |(_, times)| !all_good && *times > 1);
+        let counts = recording
+            .counts
+            .iter()
+            .filter(move |(_, times)| !all_good && *times > 1);
         counts.map(move |(what, times)| {
             let said = saying(*what);
             let service = &recording.dialogue.service;
-            format!("{}:{}: {said}, {times} times (line {} has the first)", service.host, service.port, recording.first_line)
+            format!(
+                "{}:{}: {said}, {times} times (line {} has the first)",
+                service.host, service.port, recording.first_line
+            )
         })
     });
     notes.extend(repeated.take(COUNTS));
     if reading.left_out > 0 {
         let kept = reading.recordings.len();
-        notes.push(format!("{} more dialogues or servers were seen and left out; {kept} are judged", reading.left_out));
+        notes.push(format!(
+            "{} more dialogues or servers were seen and left out; {kept} are judged",
+            reading.left_out
+        ));
     }
     if reading.uncounted_lines > 0 {
         notes.push(format!(

@@ -83,14 +83,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 fn unpack_exim(target: &Path) -> Result<PathBuf> {
     let folder = target.join("witness");
     let program = folder.join("usr/sbin/exim4");
-    if is_root()
-        && !succeeds(
-            Command::new("id")
-                .arg(EXIM_USER)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null()),
-        )?
-    {
+    if is_root() && !has_user(EXIM_USER) {
         // adduser refuses the capital letter.
         ensure!(
             succeeds(Command::new("useradd").args(["-r", EXIM_USER]))?,
@@ -134,6 +127,15 @@ fn unpack_exim(target: &Path) -> Result<PathBuf> {
         program.display()
     );
     Ok(program)
+}
+
+fn has_user(name: &str) -> bool {
+    let asked = Command::new("id")
+        .arg(name)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// Otherwise Postfix' installation asks, and would write a configuration for this machine.

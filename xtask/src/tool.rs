@@ -91,19 +91,56 @@ fn end_group(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// The first line of what `program arguments` says that holds a digit: its version.
+/// The first line of what `program arguments` says that holds a version such as `1.2`, without colours.
 pub(crate) fn version(program: &str, arguments: &[&str]) -> String {
     let ran = run(
         Command::new(program).args(arguments),
         Duration::from_secs(5),
     );
     let text = ran.map(|ran| ran.text()).unwrap_or_default();
-    let line = text
-        .lines()
-        .find(|line| line.chars().any(|character| character.is_ascii_digit()));
+    let plain = without_colours(&text);
+    let line = plain.lines().find(|line| holds_version(line));
     line.unwrap_or("unknown")
         .trim()
         .trim_matches('#')
         .trim()
         .to_owned()
+}
+
+fn holds_version(line: &str) -> bool {
+    line.as_bytes().windows(3).any(|three| {
+        matches!(three, [before, b'.', after] if before.is_ascii_digit() && after.is_ascii_digit())
+    })
+}
+
+/// Without the terminal's escape sequences that end in `m`.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain + part.split_once('m').map_or("", |(_, rest)| rest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{holds_version, run, without_colours};
+    use std::process::Command;
+    use std::time::Duration;
+
+    #[test]
+    fn versions_are_found_under_paint() {
+        assert_eq!(without_colours("\x1b[1;34m\t2.0.7\x1b[0m\nx"), "\t2.0.7\nx");
+        assert!(holds_version("testssl.sh 3.0.8 from"));
+        assert!(!holds_version("see 1234 and a.b"));
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended_with_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo said; sleep 60 & sleep 60"]);
+        let ran = run(&mut command, Duration::from_millis(300)).expect("sh");
+        assert!(ran.timed_out && ran.exit.is_none());
+        assert_eq!(ran.stdout, "said\n");
+    }
 }

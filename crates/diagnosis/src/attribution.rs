@@ -132,9 +132,14 @@ fn capped(masses: Vec<(LocationClass, f64)>) -> Location {
     if excess > 0.0 {
         posterior.insert(LocationClass::Undetermined.word(), rounded(excess));
     }
-    // Rounding must not break the sum.
+    // Rounding must break neither the sum nor a cap.
     let written: f64 = posterior.values().sum();
-    if let Some(most) = posterior.get_mut(leader.0.word()) {
+    let rest = if excess > 0.0 {
+        LocationClass::Undetermined
+    } else {
+        leader.0
+    };
+    if let Some(most) = posterior.get_mut(rest.word()) {
         *most = rounded(*most + 1.0 - written);
     }
     let probability = posterior.get(leader.0.word()).copied().unwrap_or(0.0);

@@ -213,11 +213,15 @@ impl<'c, 'a> Bench<'c, 'a> {
 
     /// What the controls on the same port show of TLS.
     pub(crate) fn controls(&self) -> Controls {
-        self.controls_by(shows_tls)
+        self.controls_by(shows_tls).0
     }
 
-    /// Which controls a test passes: `Some(true)` as known, `Some(false)` affected. A control's best dialogue counts.
-    pub(crate) fn controls_by(&self, passes: impl Fn(&Hearing<'_>) -> Option<bool>) -> Controls {
+    /// Which controls a test passes (`Some(true)` as known, `Some(false)` affected), and how many are affected.
+    /// A control's best dialogue counts.
+    pub(crate) fn controls_by(
+        &self,
+        passes: impl Fn(&Hearing<'_>) -> Option<bool>,
+    ) -> (Controls, usize) {
         let mut clean = BTreeSet::new();
         let mut affected = BTreeSet::new();
         for control in self.controls_here() {
@@ -229,11 +233,12 @@ impl<'c, 'a> Bench<'c, 'a> {
             };
         }
         affected.retain(|name| !clean.contains(name));
-        match (clean.is_empty(), affected.is_empty()) {
+        let verdict = match (clean.is_empty(), affected.is_empty()) {
             (false, true) => Controls::Clean,
             (true, false) => Controls::Affected,
             _ => Controls::Silent,
-        }
+        };
+        (verdict, affected.len())
     }
 
     /// Controls on this port whose attempt at TLS dies, if no control's succeeds.
@@ -307,7 +312,7 @@ pub(crate) fn is_welcomed(hearing: &Hearing<'_>) -> bool {
 }
 
 /// Whether a server that is known to offer TLS does so from here.
-fn shows_tls(control: &Hearing<'_>) -> Option<bool> {
+pub(crate) fn shows_tls(control: &Hearing<'_>) -> Option<bool> {
     let Role::Control { known, .. } = &control.dialogue.role else {
         return None;
     };

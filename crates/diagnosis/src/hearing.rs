@@ -16,6 +16,8 @@ use hoofbeat_session::{
     capabilities, is_ready_for_tls, reply,
 };
 
+/// Most steps of one dialogue that are read; what matters happens in the first dozen.
+const MOST_STEPS: usize = 512;
 /// Longest line that is compared or matched, in bytes; what is longer is cut.
 const LONGEST_LINE: usize = 512;
 
@@ -125,6 +127,7 @@ impl<'a> Hearing<'a> {
         let steps = dialogue
             .exchanges
             .iter()
+            .take(MOST_STEPS)
             .map(|exchange| {
                 let bytes = dialogue
                     .transcript

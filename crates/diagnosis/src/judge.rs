@@ -147,7 +147,7 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
             confidence,
         };
     };
-    let controls = match opinion.mechanism {
+    let (controls, affected) = match opinion.mechanism {
         Some(Mechanism::BannerMasked) => bench.controls_by(|control| {
             let step = control.greeting().filter(|step| step.positive())?;
             Some(crate::fingerprint::mask::banner(&step.bytes).is_none())
@@ -168,13 +168,22 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
             )
         }),
         // The rule has already held the ports against each other.
-        Some(Mechanism::PortBlocked) => Controls::Silent,
-        _ => bench.controls(),
+        Some(Mechanism::PortBlocked) => (Controls::Silent, 0),
+        _ => bench.controls_by(crate::bench::shows_tls),
     };
+    // One control must not speak twice: where the rule already rests on it, only a second one adds to it.
+    let rests_on_one = opinion.observations.iter().any(|observation| {
+        matches!(
+            observation,
+            Observation::ControlsDie | Observation::SharedIssuer | Observation::KnownToOffer
+        )
+    }) && affected < 2;
     match controls {
         Controls::Clean => opinion.observations.push(Observation::ControlsClean),
-        Controls::Affected => opinion.observations.push(Observation::ControlsAffected),
-        Controls::Silent => {}
+        Controls::Affected if !rests_on_one => {
+            opinion.observations.push(Observation::ControlsAffected);
+        }
+        Controls::Affected | Controls::Silent => {}
     }
     if bench.greeting_from_nowhere().is_some() {
         opinion.observations.push(Observation::NegativeAnswers);

@@ -489,7 +489,7 @@ fn refusals_in_foreign_words() {
         ("502 Command not implemented", None),
         ("354 do something else", None),
         ("554 Encryption forbidden", None),
-        ("200 STRIPTLS", None),
+        ("200 STRIPTLS", Some("striptls")),
     ] {
         expect(
             &Scene::new().talk(postfix().starttls(words).quit(BYE)),
@@ -674,13 +674,8 @@ fn a_dying_handshake_needs_a_contrast() {
             .role(Role::Sibling)
             .verified()
     };
-    let finding = expect(
-        &alone.clone().talk(sibling()),
-        Interference,
-        Some(M::HandshakeReset),
-        None,
-    );
-    assert_eq!(finding.confidence, Confidence::Indicated);
+    // A process that dies with the ClientHello unread resets as well: even a sibling that works accuses nobody.
+    expect(&alone.clone().talk(sibling()), Inconclusive, None, None);
     // Clean controls turn suspicion back to the server: nobody is accused.
     expect(
         &alone
@@ -844,7 +839,11 @@ fn certificates_of_operators_and_of_forgers() {
         8,
     ));
     let finding = expect(&scene, Interference, Some(M::TlsIntercepted), None);
-    assert_eq!(finding.confidence, Confidence::Established);
+    assert_eq!(
+        finding.confidence,
+        Confidence::Likely,
+        "one control is one witness"
+    );
     // An intercepting product's issuer, even where its root is trusted here.
     let scene = Scene::new().talk(postfix().starttls(GO).verified().tweak(|d| {
         d.handshake.as_mut().unwrap().chain =
@@ -1322,7 +1321,10 @@ fn recordings_say_what_they_can() {
         (Claimed::ConnectFailed, Unreachable, None),
     ] {
         let talk = Talk::smtp()
-            .claims(&[(claimed, "postfix/smtp[1]: a line")])
+            .claims(&[(
+                claimed,
+                "postfix/smtp[1]: certificate verification failed: certificate has expired",
+            )])
             .tweak(|d| d.connect.established = None);
         expect(&Scene::new().talk(talk), verdict, mechanism, None);
     }

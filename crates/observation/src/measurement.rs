@@ -18,7 +18,10 @@ pub struct Vantage {
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
-#[expect(clippy::large_enum_variant, reason = "nearly every measurement is a dialogue")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every measurement is a dialogue"
+)]
 pub enum Body {
     /// A connection to a mail service.
     Dialogue(Dialogue),

@@ -78,7 +78,9 @@ impl Scheme {
     /// The scheme that usually listens on a port.
     #[must_use]
     pub fn of_port(port: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|scheme| scheme.default_port() == port)
+        Self::ALL
+            .into_iter()
+            .find(|scheme| scheme.default_port() == port)
     }
 
     /// The language spoken.
@@ -119,13 +121,18 @@ impl fmt::Display for Scheme {
 
 /// A word that is no scheme of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scheme; known are smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s, sieve")]
+#[error(
+    "unknown scheme; known are smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s, sieve"
+)]
 pub struct UnknownScheme;
 
 impl FromStr for Scheme {
     type Err = UnknownScheme;
     fn from_str(text: &str) -> Result<Self, UnknownScheme> {
-        Self::ALL.into_iter().find(|s| s.name().eq_ignore_ascii_case(text)).ok_or(UnknownScheme)
+        Self::ALL
+            .into_iter()
+            .find(|s| s.name().eq_ignore_ascii_case(text))
+            .ok_or(UnknownScheme)
     }
 }
 

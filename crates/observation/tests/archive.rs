@@ -27,7 +27,8 @@ fn any_dialogue_text() -> impl Strategy<Value = Vec<u8>> {
         "5[0-9][0-9] \\PC{0,30}",
     ];
     prop::collection::vec(line, 1..20).prop_map(|lines| {
-        let mut text = b"Trying 192.0.2.1...\nConnected to mx.example.\n220 mx ESMTP\nEHLO b\n".to_vec();
+        let mut text =
+            b"Trying 192.0.2.1...\nConnected to mx.example.\n220 mx ESMTP\nEHLO b\n".to_vec();
         text.extend(lines.join("\n").bytes());
         text
     })
@@ -66,5 +67,8 @@ proptest! {
 #[test]
 fn another_schema_is_named() {
     let error = archive::read(br#"{"schema":"hoofbeat.measurement/2"}"#).unwrap_err();
-    assert!(error.to_string().contains("hoofbeat.measurement/2"), "{error}");
+    assert!(
+        error.to_string().contains("hoofbeat.measurement/2"),
+        "{error}"
+    );
 }

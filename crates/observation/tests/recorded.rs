@@ -13,7 +13,10 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 
 fn samples() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/explain");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "txt"));
     files.sort();
     assert!(files.len() > 25);
@@ -23,15 +26,29 @@ fn samples() -> Vec<PathBuf> {
 /// A dialogue as a person compares it.
 fn picture(dialogue: &Dialogue) -> String {
     let mut out = String::new();
-    let Source::Text { form, claims, .. } = &dialogue.source else { panic!("not a text") };
-    let address = dialogue.service.address.map_or(String::new(), |address| format!(" [{address}]"));
-    let _ = writeln!(out, "{}{address}, {form}, {:?}", dialogue.service, dialogue.ending);
+    let Source::Text { form, claims, .. } = &dialogue.source else {
+        panic!("not a text")
+    };
+    let address = dialogue
+        .service
+        .address
+        .map_or(String::new(), |address| format!(" [{address}]"));
+    let _ = writeln!(
+        out,
+        "{}{address}, {form}, {:?}",
+        dialogue.service, dialogue.ending
+    );
     for exchange in &dialogue.exchanges {
         let words = |direction, range| printable(&dialogue.transcript.bytes(direction, range));
-        let sent = exchange.sent.map_or("-".to_owned(), |range| words(Direction::ToServer, range));
+        let sent = exchange
+            .sent
+            .map_or("-".to_owned(), |range| words(Direction::ToServer, range));
         let received = words(Direction::ToClient, exchange.received);
-        let _ =
-            writeln!(out, "  {:?}/{:?}/{:?}: {sent} -> {received}", exchange.label, exchange.layer, exchange.outcome);
+        let _ = writeln!(
+            out,
+            "  {:?}/{:?}/{:?}: {sent} -> {received}",
+            exchange.label, exchange.layer, exchange.outcome
+        );
     }
     if let Some(handshake) = &dialogue.handshake {
         let _ = writeln!(
@@ -50,12 +67,28 @@ fn picture(dialogue: &Dialogue) -> String {
 }
 
 fn pictures(reading: &Reading) -> String {
-    reading.recordings.iter().fold(String::new(), |mut out, recording| {
-        let counts: Vec<_> = recording.counts.iter().filter(|(_, times)| *times > 1).collect();
-        let counts = if counts.is_empty() { String::new() } else { format!(" {counts:?}") };
-        let _ = write!(out, "line {}{counts}: {}", recording.first_line, picture(&recording.dialogue));
-        out
-    })
+    reading
+        .recordings
+        .iter()
+        .fold(String::new(), |mut out, recording| {
+            let counts: Vec<_> = recording
+                .counts
+                .iter()
+                .filter(|(_, times)| *times > 1)
+                .collect();
+            let counts = if counts.is_empty() {
+                String::new()
+            } else {
+                format!(" {counts:?}")
+            };
+            let _ = write!(
+                out,
+                "line {}{counts}: {}",
+                recording.first_line,
+                picture(&recording.dialogue)
+            );
+            out
+        })
 }
 
 #[test]
@@ -70,7 +103,11 @@ fn golden_samples() {
             wrong.push(format!("{}:\n{found}", golden.display()));
         }
     }
-    assert!(wrong.is_empty(), "differ from the golden pictures:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "differ from the golden pictures:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -78,8 +115,14 @@ fn no_credential_and_no_message_survives() {
     for path in samples() {
         let reading = text::read(&fs::read(&path).unwrap());
         let kept = format!("{reading:?}") + &pictures(&reading);
-        let secrets =
-            ["hunter2secret", "aHVudGVyMnNlY3JldA", "AGpvZQBodW50ZXIyc2VjcmV0", "am9l", "private words", "Resumption"];
+        let secrets = [
+            "hunter2secret",
+            "aHVudGVyMnNlY3JldA",
+            "AGpvZQBodW50ZXIyc2VjcmV0",
+            "am9l",
+            "private words",
+            "Resumption",
+        ];
         for secret in secrets {
             assert!(!kept.contains(secret), "{secret} in {}", path.display());
         }
@@ -105,28 +148,63 @@ fn a_file_in_parts_is_the_same_file() {
         }
         let carriage = text::read(text.replace('\n', "\r\n").as_bytes());
         assert_eq!(carriage, at_once, "{} with CRLF", path.display());
-        let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let utf16: Vec<u8> = [0xff, 0xfe]
+            .into_iter()
+            .chain(text.encode_utf16().flat_map(u16::to_le_bytes))
+            .collect();
         assert_eq!(text::read(&utf16), at_once, "{} in UTF-16", path.display());
     }
 }
 
 #[test]
 fn quoted_numbered_and_coloured_texts_mean_the_same() {
-    let sample = samples().into_iter().find(|path| path.ends_with("vodafone-india-2014.txt")).unwrap();
+    let sample = samples()
+        .into_iter()
+        .find(|path| path.ends_with("vodafone-india-2014.txt"))
+        .unwrap();
     let plain = fs::read_to_string(sample).unwrap();
-    let exchanges =
-        |reading: &Reading| reading.recordings.iter().map(|r| r.dialogue.exchanges.clone()).collect::<Vec<_>>();
+    let exchanges = |reading: &Reading| {
+        reading
+            .recordings
+            .iter()
+            .map(|r| r.dialogue.exchanges.clone())
+            .collect::<Vec<_>>()
+    };
     let expected = exchanges(&text::read(plain.as_bytes()));
     for dressed in [
-        plain.lines().map(|line| format!("> {line}\n")).collect::<String>(),
+        plain
+            .lines()
+            .map(|line| format!("> {line}\n"))
+            .collect::<String>(),
         plain.lines().map(|line| format!(">> {line}\n")).collect(),
-        plain.lines().enumerate().map(|(n, line)| format!("{:4}: {line}\n", n + 1)).collect(),
-        plain.lines().enumerate().map(|(n, line)| format!("{:6}\t{line}\n", n + 1)).collect(),
-        plain.lines().map(|line| format!("2026-10-01 10:00:00.123 {line}\n")).collect(),
-        plain.lines().map(|line| format!("[10:00:00] {line}\n")).collect(),
-        plain.lines().map(|line| format!("\x1b[32m{line}\x1b[0m\n")).collect(),
+        plain
+            .lines()
+            .enumerate()
+            .map(|(n, line)| format!("{:4}: {line}\n", n + 1))
+            .collect(),
+        plain
+            .lines()
+            .enumerate()
+            .map(|(n, line)| format!("{:6}\t{line}\n", n + 1))
+            .collect(),
+        plain
+            .lines()
+            .map(|line| format!("2026-10-01 10:00:00.123 {line}\n"))
+            .collect(),
+        plain
+            .lines()
+            .map(|line| format!("[10:00:00] {line}\n"))
+            .collect(),
+        plain
+            .lines()
+            .map(|line| format!("\x1b[32m{line}\x1b[0m\n"))
+            .collect(),
     ] {
-        assert_eq!(exchanges(&text::read(dressed.as_bytes())), expected, "{dressed}");
+        assert_eq!(
+            exchanges(&text::read(dressed.as_bytes())),
+            expected,
+            "{dressed}"
+        );
     }
 }
 

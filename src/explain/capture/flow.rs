@@ -29,9 +29,17 @@ pub(super) fn is_mail_port(port: u16) -> bool {
 
 /// Whether bytes begin as mail servers greet.
 pub(super) fn looks_like_greeting(payload: &[u8]) -> bool {
-    [&b"220 "[..], b"220-", b"220*", b"* OK", b"* PREAUTH", b"+OK", b"\"IMPLEMENTATION\""]
-        .iter()
-        .any(|begin| payload.starts_with(begin))
+    [
+        &b"220 "[..],
+        b"220-",
+        b"220*",
+        b"* OK",
+        b"* PREAUTH",
+        b"+OK",
+        b"\"IMPLEMENTATION\"",
+    ]
+    .iter()
+    .any(|begin| payload.starts_with(begin))
 }
 
 /// The opening of a connection.
@@ -118,8 +126,14 @@ impl Flow {
 
     /// Whether a SYN begins another connection between the same ends.
     pub(super) fn is_followed_by(&self, segment: &Segment<'_>) -> bool {
-        let known = self.opening.syn.is_some_and(|(_, _, number)| number == segment.sequence);
-        segment.syn && segment.acknowledged.is_none() && !known && (self.over || self.opening.syn_ack.is_some())
+        let known = self
+            .opening
+            .syn
+            .is_some_and(|(_, _, number)| number == segment.sequence);
+        segment.syn
+            && segment.acknowledged.is_none()
+            && !known
+            && (self.over || self.opening.syn_ack.is_some())
     }
 
     /// The next segment, in the order of capture.
@@ -138,7 +152,10 @@ impl Flow {
         if segment.cut {
             self.cut += 1;
         }
-        if let Some(number) = segment.acknowledged.filter(|_| !segment.rst && !segment.syn) {
+        if let Some(number) = segment
+            .acknowledged
+            .filter(|_| !segment.rst && !segment.syn)
+        {
             let came = self.halves[1 - side].acknowledged(number);
             self.keep(1 - side, came);
         }
@@ -160,12 +177,22 @@ impl Flow {
     }
 
     /// When it began, and the dialogue, where it is one of mail. `end` is when the capture ended, or another connection followed.
-    pub(super) fn finish(mut self, end: Duration, remarks: &mut Remarks) -> Option<(Duration, Dated)> {
+    pub(super) fn finish(
+        mut self,
+        end: Duration,
+        remarks: &mut Remarks,
+    ) -> Option<(Duration, Dated)> {
         for side in [0, 1] {
             let came = self.halves[side].finish();
             // What waited for lost bytes came before the connection's end, as far as one can know.
-            let at = self.events.iter().position(|event| matches!(event, Event::Closed(..) | Event::Reset(..)));
-            let late = came.into_iter().map(|came| Event::Came(side, came)).collect::<Vec<_>>();
+            let at = self
+                .events
+                .iter()
+                .position(|event| matches!(event, Event::Closed(..) | Event::Reset(..)));
+            let late = came
+                .into_iter()
+                .map(|came| Event::Came(side, came))
+                .collect::<Vec<_>>();
             let at = at.unwrap_or(self.events.len());
             self.events.splice(at..at, late);
         }
@@ -216,56 +243,100 @@ impl Flow {
     fn service(&self, server: usize) -> Service {
         let end = self.ends[server];
         let scheme = Scheme::of_port(end.port()).unwrap_or(Scheme::Smtp);
-        Service { scheme, host: end.ip().to_string(), address: Some(end.ip()), port: end.port() }
+        Service {
+            scheme,
+            host: end.ip().to_string(),
+            address: Some(end.ip()),
+            port: end.port(),
+        }
     }
 
     fn dialogue(&self, server: usize, service: Service, end: Duration) -> Dialogue {
         let since = |at: Duration| Elapsed(at.saturating_sub(self.first));
         let from_start = self.opening.syn.is_some() || self.opening.syn_ack.is_some();
-        let known = Scheme::of_port(service.port).or(is_mail_port(service.port).then_some(Scheme::Smtp));
+        let known =
+            Scheme::of_port(service.port).or(is_mail_port(service.port).then_some(Scheme::Smtp));
         let connect = Connect {
             started: Elapsed::default(),
             established: self.opening.syn_ack.map(|(_, at, _)| since(at)),
             local: Some(self.ends[1 - server].to_string()),
             failure: self.failure(server, end),
         };
-        let surroundings =
-            Surroundings { service, protocol: known.map(Scheme::protocol), from_start, connect };
-        let direction = |side: usize| if side == server { Direction::ToClient } else { Direction::ToServer };
+        let surroundings = Surroundings {
+            service,
+            protocol: known.map(Scheme::protocol),
+            from_start,
+            connect,
+        };
+        let direction = |side: usize| {
+            if side == server {
+                Direction::ToClient
+            } else {
+                Direction::ToServer
+            }
+        };
         let heard = self.events.iter().map(|event| match *event {
             Event::Came(side, Came::Bytes { at, from, to }) => Heard::Bytes {
                 direction: direction(side),
                 at: since(at),
                 bytes: self.halves[side].bytes(from, to).to_vec(),
             },
-            Event::Came(side, Came::Gap { missing }) => Heard::Gap { direction: direction(side), missing },
-            Event::Closed(side, at) => Heard::Closed { direction: direction(side), at: since(at) },
-            Event::Reset(side, at) => Heard::Reset { direction: direction(side), at: since(at) },
+            Event::Came(side, Came::Gap { missing }) => Heard::Gap {
+                direction: direction(side),
+                missing,
+            },
+            Event::Closed(side, at) => Heard::Closed {
+                direction: direction(side),
+                at: since(at),
+            },
+            Event::Reset(side, at) => Heard::Reset {
+                direction: direction(side),
+                at: since(at),
+            },
         });
-        let mut dialogue = stream::read(surroundings, heard.chain([Heard::Until { at: since(end) }]));
+        let mut dialogue =
+            stream::read(surroundings, heard.chain([Heard::Until { at: since(end) }]));
         // On an odd port the words tell which service it is.
         if known.is_none() {
-            let fitting = Scheme::ALL.into_iter().find(|scheme| scheme.protocol() == dialogue.protocol);
+            let fitting = Scheme::ALL
+                .into_iter()
+                .find(|scheme| scheme.protocol() == dialogue.protocol);
             dialogue.service.scheme = fitting.unwrap_or(Scheme::Smtp);
         }
         dialogue
     }
 
     fn failure(&self, server: usize, end: Duration) -> Option<Failure> {
-        let spoken = self.events.iter().any(|event| matches!(event, Event::Came(..)));
+        let spoken = self
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Came(..)));
         if spoken || self.opening.syn_ack.is_some() {
             return None;
         }
         let (_, began, _) = self.opening.syn?;
-        let refused = self.events.iter().any(|event| matches!(event, Event::Reset(side, _) if *side == server));
+        let refused = self
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Reset(side, _) if *side == server));
         let (kind, raw) = if refused {
-            (FailureKind::Refused, "the SYN was answered with a reset".to_owned())
+            (
+                FailureKind::Refused,
+                "the SYN was answered with a reset".to_owned(),
+            )
         } else if self.opening.syns >= 2 && end.saturating_sub(began) >= NO_ANSWER {
-            (FailureKind::TimedOut, format!("{} SYNs, and no answer", self.opening.syns))
+            (
+                FailureKind::TimedOut,
+                format!("{} SYNs, and no answer", self.opening.syns),
+            )
         } else {
             return None;
         };
-        Some(Failure { operation: Operation::Connect, kind, raw })
+        Some(Failure {
+            operation: Operation::Connect,
+            kind,
+            raw,
+        })
     }
 
     fn remark(&self, server: usize, remarks: &mut Remarks) {
@@ -284,10 +355,16 @@ impl Flow {
             ));
         }
         if self.cut > 0 {
-            remarks.notes.push(format!("{name}: {} packets were cut when they were captured (snapshot length)", self.cut));
+            remarks.notes.push(format!(
+                "{name}: {} packets were cut when they were captured (snapshot length)",
+                self.cut
+            ));
         }
         if self.halves.iter().any(|half| half.beyond > 0) {
-            remarks.notes.push(format!("{name}: only the first {} KiB of each direction are judged", KEPT >> 10));
+            remarks.notes.push(format!(
+                "{name}: only the first {} KiB of each direction are judged",
+                KEPT >> 10
+            ));
         }
     }
 }
@@ -295,10 +372,15 @@ impl Flow {
 /// Whether what was read is mail, and not another protocol that greets with 220 (FTP does).
 fn is_mail(dialogue: &Dialogue) -> bool {
     if is_mail_port(dialogue.service.port) {
-        return !dialogue.exchanges.is_empty() || dialogue.handshake.is_some() || dialogue.connect.failure.is_some();
+        return !dialogue.exchanges.is_empty()
+            || dialogue.handshake.is_some()
+            || dialogue.connect.failure.is_some();
     }
     dialogue.exchanges.iter().any(|exchange| {
         exchange.sent.is_some()
-            && matches!(exchange.label, Label::Capabilities | Label::Helo | Label::StartTls | Label::MixedCaseStartTls)
+            && matches!(
+                exchange.label,
+                Label::Capabilities | Label::Helo | Label::StartTls | Label::MixedCaseStartTls
+            )
     })
 }

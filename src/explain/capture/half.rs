@@ -14,7 +14,11 @@ const WAITING: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Came {
     /// Bytes of the stream, as offsets `[from, to)` of [`Half::bytes`].
-    Bytes { at: Duration, from: usize, to: usize },
+    Bytes {
+        at: Duration,
+        from: usize,
+        to: usize,
+    },
     /// Bytes that were not captured.
     Gap { missing: u64 },
 }
@@ -61,15 +65,21 @@ impl Half {
         let Ok(offset) = u64::try_from(offset) else {
             // From before the first byte that was seen: what overlaps is new to us only behind it.
             let before = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
-            return payload.get(before..).map_or_else(Vec::new, |rest| self.at_offset(0, at, rest));
+            return payload
+                .get(before..)
+                .map_or_else(Vec::new, |rest| self.at_offset(0, at, rest));
         };
         self.at_offset(offset, at, payload)
     }
 
     /// The receiver has everything up to here: what was not captured by now is a gap.
     pub(super) fn acknowledged(&mut self, number: u32) -> Vec<Came> {
-        let Some(base) = self.base else { return Vec::new() };
-        let Ok(offset) = u64::try_from(self.place(base, number)) else { return Vec::new() };
+        let Some(base) = self.base else {
+            return Vec::new();
+        };
+        let Ok(offset) = u64::try_from(self.place(base, number)) else {
+            return Vec::new();
+        };
         let mut came = Vec::new();
         while let Some((first, _)) = self.waiting.first_key_value()
             && *first < offset
@@ -92,19 +102,27 @@ impl Half {
     fn place(&self, base: u32, sequence: u32) -> i64 {
         let expected = base.wrapping_add(self.next as u32);
         let distance = i64::from(sequence.wrapping_sub(expected) as i32);
-        i64::try_from(self.next).unwrap_or(i64::MAX).saturating_add(distance)
+        i64::try_from(self.next)
+            .unwrap_or(i64::MAX)
+            .saturating_add(distance)
     }
 
     fn at_offset(&mut self, offset: u64, at: Duration, payload: &[u8]) -> Vec<Came> {
         if offset < self.next {
-            let known = usize::try_from(self.next - offset).unwrap_or(usize::MAX).min(payload.len());
+            let known = usize::try_from(self.next - offset)
+                .unwrap_or(usize::MAX)
+                .min(payload.len());
             let (again, fresh) = payload.split_at(known);
             // A keep-alive repeats one byte, of any value (RFC 1122 §4.2.3.6).
             let keep_alive = again.len() == 1 && fresh.is_empty();
             if !keep_alive && self.differs(offset, again) {
                 self.differing += 1;
             }
-            return if fresh.is_empty() { Vec::new() } else { self.at_offset(self.next, at, fresh) };
+            return if fresh.is_empty() {
+                Vec::new()
+            } else {
+                self.at_offset(self.next, at, fresh)
+            };
         }
         if offset > self.next {
             match self.waiting.get(&offset) {
@@ -114,7 +132,8 @@ impl Half {
                         self.differing += 1;
                     }
                     if payload.len() > first.len() {
-                        let longer = [first.as_slice(), payload.get(common..).unwrap_or_default()].concat();
+                        let longer =
+                            [first.as_slice(), payload.get(common..).unwrap_or_default()].concat();
                         self.held += longer.len() - first.len();
                         self.waiting.insert(offset, (at, longer));
                     }
@@ -124,7 +143,11 @@ impl Half {
                     self.waiting.insert(offset, (at, payload.to_vec()));
                 }
             }
-            return if self.waiting.len() > WAITING || self.held > KEPT { self.leap() } else { Vec::new() };
+            return if self.waiting.len() > WAITING || self.held > KEPT {
+                self.leap()
+            } else {
+                Vec::new()
+            };
         }
         let mut came = vec![self.take(at, payload)];
         came.extend(self.follow());
@@ -146,7 +169,9 @@ impl Half {
 
     /// Goes on behind a gap.
     fn leap(&mut self) -> Vec<Came> {
-        let Some((first, _)) = self.waiting.first_key_value() else { return Vec::new() };
+        let Some((first, _)) = self.waiting.first_key_value() else {
+            return Vec::new();
+        };
         let missing = first.saturating_sub(self.next);
         self.next = self.next.max(*first);
         let mut came = Vec::new();
@@ -160,16 +185,23 @@ impl Half {
     fn take(&mut self, at: Duration, payload: &[u8]) -> Came {
         let room = KEPT.saturating_sub(self.bytes.len()).min(payload.len());
         let from = self.bytes.len();
-        self.bytes.extend_from_slice(payload.get(..room).unwrap_or_default());
+        self.bytes
+            .extend_from_slice(payload.get(..room).unwrap_or_default());
         match self.runs.last_mut() {
-            Some((stream, start, length)) if *stream + *length as u64 == self.next && *start + *length == from => {
+            Some((stream, start, length))
+                if *stream + *length as u64 == self.next && *start + *length == from =>
+            {
                 *length += room;
             }
             _ => self.runs.push((self.next, from, room)),
         }
         self.beyond = self.beyond.saturating_add((payload.len() - room) as u64);
         self.next = self.next.saturating_add(payload.len() as u64);
-        Came::Bytes { at, from, to: from + room }
+        Came::Bytes {
+            at,
+            from,
+            to: from + room,
+        }
     }
 
     /// Whether bytes that came again differ from those that are kept.
@@ -197,7 +229,9 @@ mod tests {
     fn text(half: &Half, came: &[Came]) -> String {
         came.iter()
             .map(|came| match came {
-                Came::Bytes { from, to, .. } => String::from_utf8_lossy(half.bytes(*from, *to)).into_owned(),
+                Came::Bytes { from, to, .. } => {
+                    String::from_utf8_lossy(half.bytes(*from, *to)).into_owned()
+                }
                 Came::Gap { missing } => format!("<{missing}>"),
             })
             .collect()

@@ -7,7 +7,9 @@ mod flow;
 mod half;
 mod packet;
 
-use pcap_parser::{Block, LegacyPcapReader, PcapBlockOwned, PcapError, PcapNGReader, traits::PcapReaderIterator};
+use pcap_parser::{
+    Block, LegacyPcapReader, PcapBlockOwned, PcapError, PcapNGReader, traits::PcapReaderIterator,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -37,7 +39,11 @@ const LARGEST_BUFFER: usize = 32 << 20;
 /// Most remarks on single connections that are told.
 const REMARKS: usize = 16;
 
-pub(super) fn read<'a>(stream: impl io::Read + 'a, format: Format, label: &str) -> Result<Read, ExplainError> {
+pub(super) fn read<'a>(
+    stream: impl io::Read + 'a,
+    format: Format,
+    label: &str,
+) -> Result<Read, ExplainError> {
     let mut reader = open(stream, format)?;
     let mut packets = Packets::default();
     let cut_off = walk(&mut *reader, &mut packets)?;
@@ -61,7 +67,10 @@ fn open<'a>(stream: impl io::Read + 'a, format: Format) -> Result<Reader<'a>, Ex
 }
 
 /// Reads every block. Gives the reason where the file ends before its last block does.
-fn walk(reader: &mut dyn PcapReaderIterator, packets: &mut Packets) -> Result<Option<&'static str>, ExplainError> {
+fn walk(
+    reader: &mut dyn PcapReaderIterator,
+    packets: &mut Packets,
+) -> Result<Option<&'static str>, ExplainError> {
     let mut capacity = BUFFER;
     // Without progress in bytes there is no end: refills that bring nothing are counted.
     let mut idle = 0;
@@ -81,12 +90,18 @@ fn walk(reader: &mut dyn PcapReaderIterator, packets: &mut Packets) -> Result<Op
             Err(PcapError::Incomplete(_)) => true,
             Err(PcapError::BufferTooSmall) => false,
             Err(PcapError::ReadError) => return Err(io::Error::other("reading failed").into()),
-            Err(_) => return Ok(Some("the capture is damaged; what stands before the damage is judged")),
+            Err(_) => {
+                return Ok(Some(
+                    "the capture is damaged; what stands before the damage is judged",
+                ));
+            }
         };
         if !wants_more || idle > 2 {
             capacity *= 2;
             if capacity > LARGEST_BUFFER {
-                return Ok(Some("the capture has a block of more than 32 MiB; what stands before it is judged"));
+                return Ok(Some(
+                    "the capture has a block of more than 32 MiB; what stands before it is judged",
+                ));
             }
             reader.grow(capacity);
             idle = 0;
@@ -134,32 +149,69 @@ impl Packets {
     fn block(&mut self, block: PcapBlockOwned<'_>) {
         match block {
             PcapBlockOwned::LegacyHeader(header) => {
-                let ticks = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-                self.interfaces = vec![Interface { link: header.network.0 & 0xffff, ticks, offset: 0 }];
+                let ticks = if header.is_nanosecond_precision() {
+                    1_000_000_000
+                } else {
+                    1_000_000
+                };
+                self.interfaces = vec![Interface {
+                    link: header.network.0 & 0xffff,
+                    ticks,
+                    offset: 0,
+                }];
             }
             PcapBlockOwned::Legacy(packet) => {
-                let Some(interface) = self.interfaces.first().copied() else { return };
-                let nanos = u64::from(packet.ts_usec).saturating_mul(1_000_000_000 / interface.ticks.max(1));
+                let Some(interface) = self.interfaces.first().copied() else {
+                    return;
+                };
+                let nanos = u64::from(packet.ts_usec)
+                    .saturating_mul(1_000_000_000 / interface.ticks.max(1));
                 let at = Duration::from_secs(packet.ts_sec.into()) + Duration::from_nanos(nanos);
-                self.frame(interface.link, at, packet.data.get(..packet.caplen as usize).unwrap_or(packet.data));
+                self.frame(
+                    interface.link,
+                    at,
+                    packet
+                        .data
+                        .get(..packet.caplen as usize)
+                        .unwrap_or(packet.data),
+                );
             }
             PcapBlockOwned::NG(Block::SectionHeader(_)) => self.interfaces.clear(),
             PcapBlockOwned::NG(Block::InterfaceDescription(about)) => {
                 if self.interfaces.len() < INTERFACES {
                     let ticks = about.ts_resolution().unwrap_or(1_000_000).max(1);
-                    self.interfaces.push(Interface { link: about.linktype.0, ticks, offset: about.ts_offset() });
+                    self.interfaces.push(Interface {
+                        link: about.linktype.0,
+                        ticks,
+                        offset: about.ts_offset(),
+                    });
                 }
             }
             PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                let Some(interface) = self.interfaces.get(packet.if_id as usize).copied() else { return };
+                let Some(interface) = self.interfaces.get(packet.if_id as usize).copied() else {
+                    return;
+                };
                 let at = interface.time(u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low));
-                self.frame(interface.link, at, packet.data.get(..packet.caplen as usize).unwrap_or(packet.data));
+                self.frame(
+                    interface.link,
+                    at,
+                    packet
+                        .data
+                        .get(..packet.caplen as usize)
+                        .unwrap_or(packet.data),
+                );
             }
             PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
-                let Some(interface) = self.interfaces.first().copied() else { return };
+                let Some(interface) = self.interfaces.first().copied() else {
+                    return;
+                };
                 let length = packet.data.len().min(packet.origlen as usize);
                 // It has no time of its own.
-                self.frame(interface.link, self.last, packet.data.get(..length).unwrap_or_default());
+                self.frame(
+                    interface.link,
+                    self.last,
+                    packet.data.get(..length).unwrap_or_default(),
+                );
             }
             PcapBlockOwned::NG(_) => {}
         }
@@ -223,13 +275,21 @@ impl Packets {
         }
         let mut notes: Vec<String> = cut_off.map(str::to_owned).into_iter().collect();
         for (link, count) in &self.foreign {
-            notes.push(format!("{count} packets have a link type that is not understood ({link})"));
+            notes.push(format!(
+                "{count} packets have a link type that is not understood ({link})"
+            ));
         }
         if self.fragments > 0 {
-            notes.push(format!("{} fragments of IP packets were passed over", self.fragments));
+            notes.push(format!(
+                "{} fragments of IP packets were passed over",
+                self.fragments
+            ));
         }
         if self.left_out > 0 {
-            notes.push(format!("{} more mail connections were seen; the first {FLOWS} are judged", self.left_out));
+            notes.push(format!(
+                "{} more mail connections were seen; the first {FLOWS} are judged",
+                self.left_out
+            ));
         }
         self.remarks.notes.sort();
         let remarks = self.remarks.notes.len();
@@ -239,23 +299,32 @@ impl Packets {
         }
         if self.done.is_empty() {
             let what = format!("{} packets, none of a mail connection", self.count);
-            let more = notes.into_iter().fold(what, |all, note| format!("{all}; {note}"));
+            let more = notes
+                .into_iter()
+                .fold(what, |all, note| format!("{all}; {note}"));
             return Err(ExplainError::NoDialogue(more));
         }
         // A hash map has no order, a report must have one.
         self.done.sort_by(|(a, x), (b, y)| {
-            a.cmp(b).then_with(|| x.dialogue.connect.local.cmp(&y.dialogue.connect.local))
+            a.cmp(b)
+                .then_with(|| x.dialogue.connect.local.cmp(&y.dialogue.connect.local))
         });
         let dialogues = self.done.into_iter().map(|(_, dated)| dated).collect();
-        Ok(Read { measurements: kept::measurements(dialogues, label), notes })
+        Ok(Read {
+            measurements: kept::measurements(dialogues, label),
+            notes,
+        })
     }
 }
 
 impl Interface {
     fn time(self, ticks: u64) -> Duration {
-        let seconds = i64::try_from(ticks / self.ticks).unwrap_or(i64::MAX).saturating_add(self.offset);
+        let seconds = i64::try_from(ticks / self.ticks)
+            .unwrap_or(i64::MAX)
+            .saturating_add(self.offset);
         let rest = u128::from(ticks % self.ticks) * 1_000_000_000 / u128::from(self.ticks);
-        Duration::from_secs(seconds.try_into().unwrap_or(0)) + Duration::from_nanos(rest.try_into().unwrap_or(0))
+        Duration::from_secs(seconds.try_into().unwrap_or(0))
+            + Duration::from_nanos(rest.try_into().unwrap_or(0))
     }
 }
 

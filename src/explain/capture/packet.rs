@@ -69,18 +69,30 @@ fn segment<'a>(packet: &LaxSlicedPacket<'a>) -> Frame<'a> {
     let (from, to, ttl, payload): (IpAddr, IpAddr, _, _) = match &packet.net {
         Some(LaxNetSlice::Ipv4(ip)) => {
             let header = ip.header();
-            (header.source_addr().into(), header.destination_addr().into(), header.ttl(), ip.payload())
+            (
+                header.source_addr().into(),
+                header.destination_addr().into(),
+                header.ttl(),
+                ip.payload(),
+            )
         }
         Some(LaxNetSlice::Ipv6(ip)) => {
             let header = ip.header();
-            (header.source_addr().into(), header.destination_addr().into(), header.hop_limit(), ip.payload())
+            (
+                header.source_addr().into(),
+                header.destination_addr().into(),
+                header.hop_limit(),
+                ip.payload(),
+            )
         }
         _ => return Frame::Other,
     };
     if payload.fragmented {
         return Frame::Fragment;
     }
-    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return Frame::Other };
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else {
+        return Frame::Other;
+    };
     Frame::Tcp(Segment {
         from: SocketAddr::new(from, tcp.source_port()),
         to: SocketAddr::new(to, tcp.destination_port()),

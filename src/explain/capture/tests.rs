@@ -34,7 +34,10 @@ struct Wire {
 
 impl Wire {
     fn opened() -> Self {
-        let mut wire = Self { next: [1000, u32::MAX - 3], ..Self::default() };
+        let mut wire = Self {
+            next: [1000, u32::MAX - 3],
+            ..Self::default()
+        };
         wire.flag(false, SYN);
         wire.flag(true, SYN | ACK);
         wire
@@ -48,7 +51,8 @@ impl Wire {
     }
     fn says(&mut self, server: bool, text: &[u8]) -> &mut Self {
         self.push(server, ACK, text);
-        self.next[usize::from(server)] = self.next[usize::from(server)].wrapping_add(text.len() as u32);
+        self.next[usize::from(server)] =
+            self.next[usize::from(server)].wrapping_add(text.len() as u32);
         self
     }
     fn push(&mut self, server: bool, flags: u8, payload: &[u8]) {
@@ -77,7 +81,11 @@ impl Wire {
 }
 
 fn tcp(sent: &Sent, port: u16) -> Vec<u8> {
-    let (from, to) = if sent.server { (port, 40_000u16) } else { (40_000, port) };
+    let (from, to) = if sent.server {
+        (port, 40_000u16)
+    } else {
+        (40_000, port)
+    };
     let mut segment = [from.to_be_bytes(), to.to_be_bytes()].concat();
     segment.extend(sent.sequence.to_be_bytes());
     segment.extend(sent.acknowledged.to_be_bytes());
@@ -91,7 +99,11 @@ fn ipv4(sent: &Sent, port: u16) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + segment.len() as u16).to_be_bytes());
     packet.extend([0, 1, 0, 0, sent.ttl, 6, 0, 0]);
-    let (from, to) = if sent.server { (SERVER, CLIENT) } else { (CLIENT, SERVER) };
+    let (from, to) = if sent.server {
+        (SERVER, CLIENT)
+    } else {
+        (CLIENT, SERVER)
+    };
     packet.extend(from.iter().chain(&to));
     packet.extend(segment);
     packet
@@ -103,7 +115,11 @@ fn ipv6(sent: &Sent, port: u16) -> Vec<u8> {
     packet.extend((segment.len() as u16).to_be_bytes());
     packet.extend([6, sent.ttl]);
     let address = |last: u8| [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
-    let (from, to) = if sent.server { (address(25), address(77)) } else { (address(77), address(25)) };
+    let (from, to) = if sent.server {
+        (address(25), address(77))
+    } else {
+        (address(77), address(25))
+    };
     packet.extend(from.iter().chain(&to));
     packet.extend(segment);
     packet
@@ -128,7 +144,12 @@ fn pcap(link: u32, port: u16, sent: &[Sent]) -> Vec<u8> {
     file.extend(link.to_le_bytes());
     for one in sent {
         let frame = framed(link, one, port);
-        for number in [1_790_000_000 + one.at / 1_000_000, one.at % 1_000_000, frame.len() as u32, frame.len() as u32] {
+        for number in [
+            1_790_000_000 + one.at / 1_000_000,
+            one.at % 1_000_000,
+            frame.len() as u32,
+            frame.len() as u32,
+        ] {
             file.extend(number.to_le_bytes());
         }
         file.extend(frame);
@@ -141,7 +162,12 @@ fn pcapng(port: u16, sent: &[Sent]) -> Vec<u8> {
         let length = (body.len() as u32 + 12).to_be_bytes();
         [&kind.to_be_bytes()[..], &length, body, &length].concat()
     };
-    let mut file = block(0x0a0d_0d0a, &[0x1a, 0x2b, 0x3c, 0x4d, 0, 1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    let mut file = block(
+        0x0a0d_0d0a,
+        &[
+            0x1a, 0x2b, 0x3c, 0x4d, 0, 1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255,
+        ],
+    );
     file.extend(block(1, &[0, 101, 0, 0, 0, 4, 0, 0]));
     for one in sent {
         let frame = framed(101, one, port);
@@ -166,8 +192,14 @@ fn only(read: &Read) -> &Dialogue {
 }
 
 fn replies(dialogue: &Dialogue) -> Vec<(Label, String)> {
-    let text = |range| String::from_utf8_lossy(&dialogue.transcript.bytes(Direction::ToClient, range)).into_owned();
-    dialogue.exchanges.iter().map(|exchange| (exchange.label, text(exchange.received))).collect()
+    let text = |range| {
+        String::from_utf8_lossy(&dialogue.transcript.bytes(Direction::ToClient, range)).into_owned()
+    };
+    dialogue
+        .exchanges
+        .iter()
+        .map(|exchange| (exchange.label, text(exchange.received)))
+        .collect()
 }
 
 fn expected() -> Vec<(Label, String)> {
@@ -187,7 +219,10 @@ fn every_format_and_link_type() {
         assert_eq!(replies(dialogue), expected(), "link type {link}");
         assert_eq!(dialogue.source, Source::Capture { gaps: false });
         assert_eq!(dialogue.ending, Ending::Peer);
-        assert_eq!(dialogue.connect.established.map(|at| at.0), Some(Duration::from_millis(1)));
+        assert_eq!(
+            dialogue.connect.established.map(|at| at.0),
+            Some(Duration::from_millis(1))
+        );
         assert_eq!(read.measurements[0].started, 1_790_000_000);
     }
     let read = explained(&pcapng(587, &sent), Format::PcapNg);
@@ -197,9 +232,17 @@ fn every_format_and_link_type() {
 
 #[test]
 fn an_odd_port_is_known_by_its_words_and_ftp_is_not_mail() {
-    assert_eq!(replies(only(&explained(&pcap(101, 8025, &Wire::session().sent), Format::Pcap))), expected());
+    assert_eq!(
+        replies(only(&explained(
+            &pcap(101, 8025, &Wire::session().sent),
+            Format::Pcap
+        ))),
+        expected()
+    );
     let mut ftp = Wire::opened();
-    ftp.says(true, b"220 FTP ready\r\n").says(false, b"USER joe\r\n").says(true, b"331 password\r\n");
+    ftp.says(true, b"220 FTP ready\r\n")
+        .says(false, b"USER joe\r\n")
+        .says(true, b"331 password\r\n");
     let error = read(&pcap(101, 21, &ftp.sent)[..], Format::Pcap, "x").unwrap_err();
     assert!(error.to_string().contains("no mail dialogue"), "{error}");
 }
@@ -209,18 +252,35 @@ fn a_late_start_is_told() {
     let dialogue = explained(&pcap(101, 25, &Wire::session().sent[3..]), Format::Pcap);
     let dialogue = only(&dialogue);
     assert_eq!(dialogue.source, Source::Capture { gaps: true });
-    assert_eq!(dialogue.exchanges.iter().map(|e| e.label).collect::<Vec<_>>(), [Label::Capabilities, Label::Quit]);
+    assert_eq!(
+        dialogue
+            .exchanges
+            .iter()
+            .map(|e| e.label)
+            .collect::<Vec<_>>(),
+        [Label::Capabilities, Label::Quit]
+    );
 }
 
 #[test]
 fn a_reset_upon_the_hello_and_a_forged_ttl() {
     let mut wire = Wire::opened();
-    wire.says(true, b"220 mx\r\n").says(false, b"STARTTLS\r\n").says(true, b"220 go\r\n").says(false, b"\x16\x03\x01\x00\x02\x01\x00");
+    wire.says(true, b"220 mx\r\n")
+        .says(false, b"STARTTLS\r\n")
+        .says(true, b"220 go\r\n")
+        .says(false, b"\x16\x03\x01\x00\x02\x01\x00");
     wire.flag(true, RST | ACK);
     wire.sent.last_mut().unwrap().ttl = 61;
     let read = explained(&pcap(101, 25, &wire.sent), Format::Pcap);
-    assert_eq!(only(&read).handshake.as_ref().map(|h| &h.outcome), Some(&HandshakeOutcome::Reset));
-    assert!(read.notes.iter().any(|note| note.contains("TTL 61")), "{:?}", read.notes);
+    assert_eq!(
+        only(&read).handshake.as_ref().map(|h| &h.outcome),
+        Some(&HandshakeOutcome::Reset)
+    );
+    assert!(
+        read.notes.iter().any(|note| note.contains("TTL 61")),
+        "{:?}",
+        read.notes
+    );
 }
 
 #[test]
@@ -231,23 +291,39 @@ fn a_different_retransmission_is_noticed() {
     wire.sent.insert(5, forged);
     let read = explained(&pcap(101, 25, &wire.sent), Format::Pcap);
     assert_eq!(replies(only(&read)), expected());
-    assert!(read.notes.iter().any(|note| note.contains("differ")), "{:?}", read.notes);
+    assert!(
+        read.notes.iter().any(|note| note.contains("differ")),
+        "{:?}",
+        read.notes
+    );
 }
 
 #[test]
 fn refused_and_unanswered_connections() {
-    let mut refused = Wire { next: [5, 0], ..Wire::default() };
+    let mut refused = Wire {
+        next: [5, 0],
+        ..Wire::default()
+    };
     refused.flag(false, SYN).flag(true, RST | ACK);
     let read = explained(&pcap(101, 25, &refused.sent), Format::Pcap);
-    assert_eq!(only(&read).connect.failure.as_ref().map(|f| f.kind), Some(FailureKind::Refused));
-    let mut silent = Wire { next: [5, 0], ..Wire::default() };
+    assert_eq!(
+        only(&read).connect.failure.as_ref().map(|f| f.kind),
+        Some(FailureKind::Refused)
+    );
+    let mut silent = Wire {
+        next: [5, 0],
+        ..Wire::default()
+    };
     for at in [0, 1_000_000, 3_000_000, 7_000_000] {
         silent.flag(false, SYN);
         let last = silent.sent.last_mut().unwrap();
         (last.at, last.sequence) = (at, 5);
     }
     let read = explained(&pcap(101, 25, &silent.sent), Format::Pcap);
-    assert_eq!(only(&read).connect.failure.as_ref().map(|f| f.kind), Some(FailureKind::TimedOut));
+    assert_eq!(
+        only(&read).connect.failure.as_ref().map(|f| f.kind),
+        Some(FailureKind::TimedOut)
+    );
 }
 
 #[test]
@@ -262,16 +338,30 @@ fn one_pair_of_ends_twice_is_two_dialogues() {
     again.sent.extend(second);
     let read = explained(&pcap(101, 25, &again.sent), Format::Pcap);
     assert_eq!(read.measurements.len(), 2);
-    assert!(read.measurements.iter().all(|m| replies(m.dialogue().unwrap()) == expected()));
+    assert!(
+        read.measurements
+            .iter()
+            .all(|m| replies(m.dialogue().unwrap()) == expected())
+    );
 }
 
 #[test]
 fn a_capture_that_is_cut_off_is_judged_as_far_as_it_goes() {
     let whole = pcap(101, 25, &Wire::session().sent);
     let read = explained(&whole[..whole.len() - 60], Format::Pcap);
-    assert!(read.notes.iter().any(|note| note.contains("cut off")), "{:?}", read.notes);
+    assert!(
+        read.notes.iter().any(|note| note.contains("cut off")),
+        "{:?}",
+        read.notes
+    );
     assert_eq!(replies(only(&read))[..2], expected()[..2]);
-    assert_eq!(only(&read).exchanges.last().map(|exchange| exchange.outcome), Some(Outcome::Unfinished));
+    assert_eq!(
+        only(&read)
+            .exchanges
+            .last()
+            .map(|exchange| exchange.outcome),
+        Some(Outcome::Unfinished)
+    );
     let error = super::read(&whole[..10], Format::Pcap, "x").unwrap_err();
     assert!(error.to_string().contains("first block"), "{error}");
 }
@@ -285,7 +375,13 @@ fn what_was_captured_on_a_real_loopback() {
         .measurements
         .iter()
         .filter_map(|m| m.dialogue()?.handshake.as_ref())
-        .map(|handshake| (handshake.outcome.clone(), handshake.version.as_deref(), handshake.chain.len()))
+        .map(|handshake| {
+            (
+                handshake.outcome.clone(),
+                handshake.version.as_deref(),
+                handshake.chain.len(),
+            )
+        })
         .collect();
     assert_eq!(
         outcomes,
@@ -295,7 +391,11 @@ fn what_was_captured_on_a_real_loopback() {
             (HandshakeOutcome::Completed, Some("TLSv1.2"), 1),
         ]
     );
-    for chunk in read.measurements.iter().flat_map(|m| &m.dialogue().unwrap().transcript.chunks) {
+    for chunk in read
+        .measurements
+        .iter()
+        .flat_map(|m| &m.dialogue().unwrap().transcript.chunks)
+    {
         let text = String::from_utf8_lossy(&chunk.bytes);
         for secret in ["hunter2secret", "aHVudGVyMnNlY3JldA", "am9l", "secretbody"] {
             assert!(!text.contains(secret), "{text}");

@@ -27,7 +27,7 @@ pub(crate) use score::median;
 use subject::Answer;
 
 /// A peer that says nothing for this long has not answered.
-const PEER_LIMIT: Duration = Duration::from_secs(20);
+const PEER_LIMIT: Duration = Duration::from_secs(30);
 
 /// What to measure.
 #[derive(Args)]
@@ -118,7 +118,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         options.jobs,
     );
     println!("{}", report::in_short(&rows, &score));
-    if options.only.is_none() {
+    if options.only.is_some() {
+        println!("{page}");
+    } else {
         let path = workspace.root.join(&options.out);
         std::fs::write(&path, page).with_context(|| format!("writing {}", path.display()))?;
         println!("written: {}", options.out.display());

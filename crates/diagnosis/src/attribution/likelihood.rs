@@ -180,8 +180,8 @@ pub(crate) enum Observation {
     PortClosedForAll,
     /// Signed proof of a downgrade in the ServerHello.
     DowngradeSentinel,
-    /// Older TLS here than on a sibling, or newer TLS refused that the host speaks elsewhere.
-    OlderThanSibling,
+    /// An offer of TLS 1.3 is refused by version, and one of TLS 1.2 alone is taken.
+    RefusedByVersion,
 }
 
 impl Observation {
@@ -234,14 +234,15 @@ impl Observation {
             O::IntentAbsent                => (G::Intent, [0.98, 0.90, 0.70, 0.40, 0.40, 0.40]),
             // expert: TCP is a stream to every mail server; only a filter reads packets
             O::SplitNoopFails              => (G::Segments, [0.005, 0.005, 0.50, 0.40, 0.30, 0.05]),
-            // expert, handshakes
-            O::SiblingWorks                => (G::Handshake, [0.05, 0.05, 0.15, 0.35, 0.35, 0.30]),
+            // expert, handshakes: a process that dies with the ClientHello unread resets, so even a
+            // sibling that works leaves the server in question
+            O::SiblingWorks                => (G::Handshake, [0.12, 0.12, 0.15, 0.35, 0.35, 0.30]),
             O::HandshakeDies               => (G::Handshake, [0.10, 0.10, 0.10, 0.15, 0.15, 0.15]),
             O::ControlsDie                 => (G::Handshake, [0.005, 0.005, 0.005, 0.40, 0.40, 0.40]),
             O::ServerFails                 => (G::Handshake, [0.60, 0.60, 0.05, 0.05, 0.05, 0.05]),
             O::ForeignLeftover             => (G::Handshake, [0.01, 0.01, 0.20, 0.30, 0.30, 0.20]),
             O::DowngradeSentinel           => (G::Handshake, [0.005, 0.005, 0.30, 0.30, 0.30, 0.30]),
-            O::OlderThanSibling            => (G::Handshake, [0.06, 0.05, 0.20, 0.30, 0.30, 0.30]),
+            O::RefusedByVersion            => (G::Handshake, [0.05, 0.05, 0.20, 0.30, 0.30, 0.30]),
             // expert, certificates
             O::InterceptorIssuer           => (G::Certificate, [0.002, 0.002, 0.05, 0.10, 0.40, 0.60]),
             O::HostInterceptorIssuer       => (G::Certificate, [0.002, 0.002, 0.01, 0.02, 0.05, 0.60]),

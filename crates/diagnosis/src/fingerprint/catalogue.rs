@@ -344,7 +344,13 @@ pub(crate) static FORGED: &[Forged] = &[
         Some("untangle-ngfw"),
         "untangle/ngfw_src SmtpEventHandler.java",
     ),
-    forged(Protocol::Smtp, "200 STRIPTLS", true, None, STRIPTLS),
+    forged(
+        Protocol::Smtp,
+        "200 STRIPTLS",
+        true,
+        Some("striptls"),
+        STRIPTLS,
+    ),
     forged(
         Protocol::Smtp,
         "454 TLS not available due to temporary reason",

@@ -167,9 +167,12 @@ fn kind_of(item: &[u8], wanted: &str, counted: u8) -> Option<Kind> {
     KNOWN_KEYWORDS
         .iter()
         .chain(&extensions)
-        .any(|known| fits(known))
+        .any(fits)
         .then_some(Kind::Star)
 }
+
+/// Keywords that are never listed bare, so that a mask over them is longer than they are.
+const WITH_ARGUMENTS: &[&str] = &["AUTH", "LIMITS", "XCLIENT", "XFORWARD"];
 
 /// What a keyword is called in the reference lists.
 fn base(keyword: &str) -> &str {
@@ -224,7 +227,7 @@ fn slot_of(
             .unwrap_or_default()
             .iter()
             .copied()
-            .filter(|one| one.len() == wanted.len())
+            .filter(|one| one.len() == wanted.len() && !WITH_ARGUMENTS.contains(one))
             .collect();
         if !candidates.contains(&wanted) {
             // Orders that were not read in source differ by version; they exclude nothing.

@@ -29,6 +29,23 @@ const ORDER: &[Claimed] = &[
     Claimed::ConnectFailed,
 ];
 
+/// Faults of a certificate that no want of trusted authorities explains.
+const FAULTS: &[&str] = &[
+    "expired",
+    "self-signed",
+    "self signed",
+    "mismatch",
+    "not valid for",
+    "does not match",
+    "not yet valid",
+];
+
+/// Whether a line says what is wrong with the certificate itself.
+fn names_a_fault(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    FAULTS.iter().any(|fault| line.contains(fault))
+}
+
 /// What log lines say.
 pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
     let (leading, hearing, claim) = ORDER.iter().find_map(|what| {
@@ -41,7 +58,7 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
         hearing.claim(Claimed::TlsVerified).is_some()
             || hearing.claim(Claimed::TlsEstablished).is_some()
     });
-    let mut opinion = opinion_of(leading, has_tls);
+    let mut opinion = opinion_of(leading, has_tls, &claim.line);
     let supports: Support = opinion
         .mechanism
         .map_or_else(|| opinion.verdict.into(), Into::into);
@@ -82,7 +99,7 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
     Some(opinion)
 }
 
-fn opinion_of(leading: Claimed, has_tls: bool) -> Opinion {
+fn opinion_of(leading: Claimed, has_tls: bool, line: &str) -> Opinion {
     let elsewhere = if has_tls {
         Encryption::Unknown
     } else {
@@ -95,7 +112,7 @@ fn opinion_of(leading: Claimed, has_tls: bool) -> Opinion {
             Encryption::Unknown,
             "the sending Postfix found the greeting overwritten and turned its PIX workarounds on: it then says HELO and never encrypts",
         ),
-        Claimed::CertificateInvalid => {
+        Claimed::CertificateInvalid if names_a_fault(line) => {
             let mut opinion = Opinion::new(
                 Verdict::Server,
                 Mechanism::CertificateInvalid,
@@ -106,6 +123,11 @@ fn opinion_of(leading: Claimed, has_tls: bool) -> Opinion {
             opinion.observations.push(Observation::OperatorMistake);
             opinion
         }
+        Claimed::CertificateInvalid => Opinion::inconclusive(
+            Mechanism::CertificateInvalid,
+            Encryption::Unverified,
+            "the log says that the certificate was not trusted; that may be the client's want of trusted authorities",
+        ),
         Claimed::LostAfterStartTls => Opinion::inconclusive(
             Mechanism::HandshakeReset,
             elsewhere,

@@ -175,14 +175,13 @@ fn by_contrast(bench: &Bench<'_, '_>) -> Option<Opinion> {
     }
     if let Some((control, what)) = shared(bench, leaf) {
         let mut opinion = opinion(
-            State::BadCertificate,
+            // The prior of bad certificates is of lone ones.
+            State::Odd,
             format!(
                 "one {what} stands behind certificates for hosts that have nothing to do with each other: TLS ends at somebody between"
             ),
         );
-        opinion
-            .observations
-            .extend([Observation::SharedIssuer, Observation::ControlsAffected]);
+        opinion.observations.push(Observation::SharedIssuer);
         cite(&mut opinion, hearing, leaf, format!("the {what} here"));
         if let Some(other) = control.leaf() {
             cite(
@@ -310,7 +309,8 @@ fn shared<'c, 'a>(
 fn cloned<'c, 'a>(bench: &Bench<'c, 'a>, leaf: &Certificate) -> Option<&'c Hearing<'a>> {
     let sibling = bench.working_sibling()?;
     let original = sibling.leaf()?;
-    let copies = original.names == leaf.names
+    let copies = original.subject == leaf.subject
+        && original.names == leaf.names
         && !leaf.names.is_empty()
         && original.not_after.is_some()
         && original.not_after == leaf.not_after

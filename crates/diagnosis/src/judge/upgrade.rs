@@ -5,7 +5,7 @@
 //! | alert, close, plaintext, nonsense | – | server, `starttls-broken` |
 //! | any of them | controls fail alike on this port | interference |
 //! | reset or silence | – | inconclusive, naming the mechanism |
-//! | reset or silence, twice | a sibling of the host completes TLS, controls not known to be clean | interference, at most `indicated` |
+//! | reset or silence, twice | a sibling of the host completes TLS | inconclusive: a process that dies with the ClientHello unread resets, too |
 //! | reset or silence | controls fail alike on this port | interference |
 //! | the ServerHello's random says "downgraded" | RFC 8446 §4.1.3 | interference, `tls-downgraded` |
 //!
@@ -141,16 +141,6 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
         );
         opinion.observations.push(Observation::ServerFails);
         opinion
-    } else if sibling.is_some() && failed.len() >= 2 {
-        let mut opinion = opinion(
-            Verdict::Interference,
-            mechanism,
-            format!(
-                "STARTTLS is accepted, and then {what}, while TLS works on another port of the same host"
-            ),
-        );
-        opinion.observations.push(Observation::SiblingWorks);
-        opinion
     } else {
         let mut opinion = opinion(
             Verdict::Inconclusive,
@@ -159,7 +149,13 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
                 "STARTTLS is accepted, and then {what}; a broken server and a box between look alike"
             ),
         );
-        opinion.observations.push(Observation::HandshakeDies);
+        opinion
+            .observations
+            .push(if sibling.is_some() && failed.len() >= 2 {
+                Observation::SiblingWorks
+            } else {
+                Observation::HandshakeDies
+            });
         opinion
     };
     if bench.service.scheme.is_implicit_tls() {
@@ -194,7 +190,7 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
         ));
     }
     if let Some((hearing, hello)) = legacy {
-        older(bench, &mut opinion, hearing, hello, first, sibling);
+        older(bench, &mut opinion, hearing, hello, first);
     }
     if bench.offer() == Offer::Sometimes {
         opinion.innocent.push("the offer was withdrawn after the failed handshake: some servers (Haraka) remember who could not, and offer it no more".into());
@@ -292,7 +288,6 @@ fn older(
     hearing: &Hearing<'_>,
     hello: &hoofbeat_observation::LegacyHello,
     first: &Failed<'_, '_>,
-    sibling: Option<&Hearing<'_>>,
 ) {
     let Some(version) = hello.version.as_deref() else {
         return;
@@ -305,25 +300,16 @@ fn older(
     ));
     let modern = matches!(version, "TLSv1.2" | "TLSv1.3");
     let refused_version = matches!(&first.handshake.outcome, HandshakeOutcome::Alert { description } if description.to_ascii_lowercase().contains("version"));
-    let newer_elsewhere = sibling
-        .and_then(|sibling| sibling.handshake()?.version.as_deref())
-        .is_some_and(|there| there > version);
-    if opinion.verdict != Verdict::Interference
-        && ((modern && refused_version) || newer_elsewhere)
-        && bench.completed().next().is_none()
-    {
+    if opinion.verdict == Verdict::Interference || bench.completed().next().is_some() {
+        return;
+    }
+    if modern && refused_version {
         opinion.verdict = Verdict::Interference;
         opinion.mechanism = Some(Mechanism::TlsDowngraded);
-        opinion.observations = alloc::vec![Observation::OlderThanSibling];
-        opinion.reason = if newer_elsewhere {
-            format!(
-                "only {version} gets through on this port, while the same host speaks newer TLS on another"
-            )
-        } else {
-            format!(
-                "a handshake that offers TLS 1.3 is refused by version, and one that offers {version} only gets through"
-            )
-        };
+        opinion.observations = alloc::vec![Observation::RefusedByVersion];
+        opinion.reason = format!(
+            "a handshake that offers TLS 1.3 is refused by version, and one that offers {version} only gets through"
+        );
         opinion.innocent.push(
             "a server may be intolerant of TLS 1.3 offers; none is known to be since 2018".into(),
         );

@@ -38,11 +38,15 @@ impl Held {
     }
     /// When its first byte was seen.
     pub(super) fn first_at(&self) -> Elapsed {
-        self.pieces.first().map_or_else(Elapsed::default, |piece| piece.at)
+        self.pieces
+            .first()
+            .map_or_else(Elapsed::default, |piece| piece.at)
     }
     /// When its last byte was seen.
     pub(super) fn last_at(&self) -> Elapsed {
-        self.pieces.last().map_or_else(Elapsed::default, |piece| piece.at)
+        self.pieces
+            .last()
+            .map_or_else(Elapsed::default, |piece| piece.at)
     }
 }
 
@@ -68,7 +72,11 @@ impl Lines {
         match self.pieces.back_mut() {
             Some(last) if last.sequence == sequence => last.length += bytes.len(),
             _ if bytes.is_empty() => {}
-            _ => self.pieces.push_back(Piece { sequence, at, length: bytes.len() }),
+            _ => self.pieces.push_back(Piece {
+                sequence,
+                at,
+                length: bytes.len(),
+            }),
         }
     }
 
@@ -111,12 +119,21 @@ impl Lines {
             return None;
         }
         let bytes = self.waiting().get(..length).unwrap_or_default().to_vec();
-        let mut held = Held { bytes, pieces: Vec::new(), offset: self.offset };
+        let mut held = Held {
+            bytes,
+            pieces: Vec::new(),
+            offset: self.offset,
+        };
         let mut left = length;
         while left > 0 {
-            let Some(front) = self.pieces.front_mut() else { break };
+            let Some(front) = self.pieces.front_mut() else {
+                break;
+            };
             let part = front.length.min(left);
-            held.pieces.push(Piece { length: part, ..*front });
+            held.pieces.push(Piece {
+                length: part,
+                ..*front
+            });
             front.length -= part;
             left -= part;
             if front.length == 0 {
@@ -161,8 +178,16 @@ mod tests {
         assert_eq!(
             held.pieces,
             vec![
-                Piece { sequence: 1, at: Elapsed::from_millis(1), length: 5 },
-                Piece { sequence: 4, at: Elapsed::from_millis(4), length: 3 },
+                Piece {
+                    sequence: 1,
+                    at: Elapsed::from_millis(1),
+                    length: 5
+                },
+                Piece {
+                    sequence: 4,
+                    at: Elapsed::from_millis(4),
+                    length: 3
+                },
             ]
         );
         assert_eq!(lines.next_line(), None);

@@ -65,26 +65,48 @@ pub struct Surroundings {
 /// Reads one connection. Never fails: what is no mail dialogue has no exchanges and no handshake.
 #[must_use]
 pub fn read(surroundings: Surroundings, heard: impl IntoIterator<Item = Heard>) -> Dialogue {
-    let trust = if surroundings.from_start { Trust::Whole } else { Trust::MidStream };
+    let trust = if surroundings.from_start {
+        Trust::Whole
+    } else {
+        Trust::MidStream
+    };
     let mut cutter = Cutter::new(surroundings.protocol, trust);
     let mut gaps = !surroundings.from_start && surroundings.connect.failure.is_none();
     for event in heard {
         match event {
-            Heard::Bytes { direction, at, bytes } => cutter.hear(direction, at, &bytes),
+            Heard::Bytes {
+                direction,
+                at,
+                bytes,
+            } => cutter.hear(direction, at, &bytes),
             Heard::Gap { direction, missing } => {
                 gaps = true;
                 cutter.miss(direction, missing);
             }
-            Heard::Closed { direction: Direction::ToServer, at } => cutter.end(Ending::Ours, at),
-            Heard::Closed { direction: Direction::ToClient, at } => cutter.end(Ending::Peer, at),
-            Heard::Reset { direction: Direction::ToServer, at } => cutter.end(Ending::Ours, at),
-            Heard::Reset { direction: Direction::ToClient, at } => cutter.end(Ending::Reset, at),
+            Heard::Closed {
+                direction: Direction::ToServer,
+                at,
+            } => cutter.end(Ending::Ours, at),
+            Heard::Closed {
+                direction: Direction::ToClient,
+                at,
+            } => cutter.end(Ending::Peer, at),
+            Heard::Reset {
+                direction: Direction::ToServer,
+                at,
+            } => cutter.end(Ending::Ours, at),
+            Heard::Reset {
+                direction: Direction::ToClient,
+                at,
+            } => cutter.end(Ending::Reset, at),
             Heard::Until { at } => cutter.until(at),
         }
     }
     let cut = cutter.finish();
     Dialogue {
-        protocol: cut.protocol.unwrap_or_else(|| surroundings.service.scheme.protocol()),
+        protocol: cut
+            .protocol
+            .unwrap_or_else(|| surroundings.service.scheme.protocol()),
         service: surroundings.service,
         role: Role::Target,
         variation: Variation::Recorded,

@@ -21,8 +21,8 @@ pub(super) const SILENCE: core::time::Duration = core::time::Duration::from_secs
 const ENCRYPTED_ALERT: usize = 19;
 /// SHA-256 of "HelloRetryRequest", which takes the place of a random (RFC 8446 §4.1.3).
 const RETRY_RANDOM: [u8; 32] = [
-    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
-    0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
 /// Whether bytes begin like a TLS record: a known type and the version's major 3.
@@ -37,7 +37,10 @@ pub(super) fn begins_handshake(bytes: &[u8]) -> bool {
 
 /// Whether more bytes are needed to tell.
 pub(super) fn may_begin_handshake(bytes: &[u8]) -> bool {
-    matches!(bytes, [22] | [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1])
+    matches!(
+        bytes,
+        [22] | [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1]
+    )
 }
 
 /// One side's records.
@@ -105,8 +108,12 @@ impl Watch {
             Direction::ToClient => {
                 self.heard = true;
                 let room = FIRST_BYTES.saturating_sub(self.first_bytes.len());
-                self.first_bytes.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
-                if !self.server.lost && self.first_bytes.len() >= 2 && !looks_like_record(&self.first_bytes) {
+                self.first_bytes
+                    .extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+                if !self.server.lost
+                    && self.first_bytes.len() >= 2
+                    && !looks_like_record(&self.first_bytes)
+                {
                     self.not_tls = true;
                 }
                 if !self.not_tls {
@@ -146,13 +153,22 @@ impl Watch {
         } else if let [level, description, ..] = *self.server.alert
             && (level == 2 || self.done.is_none())
         {
-            HandshakeOutcome::Alert { description: alert_name(description).to_owned() }
+            HandshakeOutcome::Alert {
+                description: alert_name(description).to_owned(),
+            }
         } else if let [_, description, ..] = *self.client.alert
             && self.done.is_none()
         {
             verification = refused_chain(description);
-            let name = alert_name(description);
-            HandshakeOutcome::Failed { detail: format!("the recorded client refused with the alert {name}") }
+            if verification == Verification::Unknown {
+                let name = alert_name(description);
+                HandshakeOutcome::Failed {
+                    detail: format!("the recorded client refused with the alert {name}"),
+                }
+            } else {
+                // The server did its part; what the chain was worth is a question of its own.
+                HandshakeOutcome::Completed
+            }
         } else if self.done.is_some() {
             HandshakeOutcome::Completed
         } else if self.server.lost || self.client.lost {
@@ -161,10 +177,10 @@ impl Watch {
             match ending {
                 Ending::Reset => HandshakeOutcome::Reset,
                 Ending::Peer => HandshakeOutcome::Closed,
-                _ if !self.heard && end.since(self.started) >= SILENCE => HandshakeOutcome::TimedOut,
-                Ending::Ours => HandshakeOutcome::Failed {
-                    detail: "the recorded client closed the connection during the handshake".to_owned(),
-                },
+                _ if !self.heard && end.since(self.started) >= SILENCE => {
+                    HandshakeOutcome::TimedOut
+                }
+                // A client that goes away says nothing of the server.
                 _ => return None,
             }
         };
@@ -192,7 +208,10 @@ impl Watch {
         if self.version == Some(0x0304) {
             self.client.finished
         } else {
-            self.version.is_some() && self.client.encrypted && self.server.encrypted && self.server.finished
+            self.version.is_some()
+                && self.client.encrypted
+                && self.server.encrypted
+                && self.server.finished
         }
     }
 
@@ -262,7 +281,9 @@ impl Side {
     fn begin(&mut self, kind: u8, length: usize) {
         match kind {
             20 => self.encrypted = true,
-            22 | 23 if self.encrypted && (kind == 22 || length != ENCRYPTED_ALERT) => self.finished = true,
+            22 | 23 if self.encrypted && (kind == 22 || length != ENCRYPTED_ALERT) => {
+                self.finished = true
+            }
             _ => {}
         }
     }
@@ -270,7 +291,9 @@ impl Side {
     /// The next whole handshake message: its type and body.
     fn next_message(&mut self) -> Option<(u8, Vec<u8>)> {
         let waiting = self.messages.get(self.read..)?;
-        let &[kind, a, b, c, ..] = waiting else { return None };
+        let &[kind, a, b, c, ..] = waiting else {
+            return None;
+        };
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         let body = waiting.get(4..4 + length)?.to_vec();
         self.read += 4 + length;
@@ -288,7 +311,11 @@ impl<'a> Fields<'a> {
         Some(head)
     }
     fn number(&mut self, width: usize) -> Option<usize> {
-        Some(self.take(width)?.iter().fold(0, |n, b| n << 8 | usize::from(*b)))
+        Some(
+            self.take(width)?
+                .iter()
+                .fold(0, |n, b| n << 8 | usize::from(*b)),
+        )
     }
     /// A vector with a length in front of `width` bytes.
     fn vector(&mut self, width: usize) -> Option<&'a [u8]> {
@@ -300,7 +327,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn extension<'a>(block: &'a [u8], wanted: usize) -> Option<&'a [u8]> {
+fn extension(block: &[u8], wanted: usize) -> Option<&[u8]> {
     let mut fields = Fields(block);
     loop {
         let kind = fields.number(2)?;
@@ -371,7 +398,10 @@ fn refused_chain(description: u8) -> Verification {
         41..=44 | 46 => InvalidReason::Other,
         _ => return Verification::Unknown,
     };
-    Verification::Invalid { reason, detail: format!("the recorded client said {}", alert_name(description)) }
+    Verification::Invalid {
+        reason,
+        detail: format!("the recorded client said {}", alert_name(description)),
+    }
 }
 
 #[cfg(test)]
@@ -435,7 +465,9 @@ mod tests {
             (Direction::ToServer, record(23, &[0; 53])),
         ];
         for cut in [1, 3, 5, 1000] {
-            let handshake = watch(&parts, cut).finish(Ending::Ours, Elapsed::default()).unwrap();
+            let handshake = watch(&parts, cut)
+                .finish(Ending::Ours, Elapsed::default())
+                .unwrap();
             assert_eq!(handshake.outcome, HandshakeOutcome::Completed);
             assert_eq!(handshake.server_name.as_deref(), Some("mx.example"));
             assert_eq!(handshake.version.as_deref(), Some("TLSv1.3"));
@@ -448,18 +480,40 @@ mod tests {
         let hello = (Direction::ToServer, client_hello("mx.example"));
         let late = Elapsed::from_millis(30_000);
         let outcome = |parts: &[_], ending| watch(parts, 4).finish(ending, late).map(|h| h.outcome);
-        assert_eq!(outcome(core::slice::from_ref(&hello), Ending::Reset), Some(HandshakeOutcome::Reset));
-        assert_eq!(outcome(core::slice::from_ref(&hello), Ending::Peer), Some(HandshakeOutcome::Closed));
-        assert_eq!(outcome(core::slice::from_ref(&hello), Ending::None), Some(HandshakeOutcome::TimedOut));
+        assert_eq!(
+            outcome(core::slice::from_ref(&hello), Ending::Reset),
+            Some(HandshakeOutcome::Reset)
+        );
+        assert_eq!(
+            outcome(core::slice::from_ref(&hello), Ending::Peer),
+            Some(HandshakeOutcome::Closed)
+        );
+        assert_eq!(
+            outcome(core::slice::from_ref(&hello), Ending::None),
+            Some(HandshakeOutcome::TimedOut)
+        );
         let plain = (Direction::ToClient, b"500 what?\r\n".to_vec());
-        assert_eq!(outcome(&[hello.clone(), plain], Ending::Peer), Some(HandshakeOutcome::NotTls));
+        assert_eq!(
+            outcome(&[hello.clone(), plain], Ending::Peer),
+            Some(HandshakeOutcome::NotTls)
+        );
         let alert = (Direction::ToClient, record(21, &[2, 70]));
         assert_eq!(
             outcome(&[hello.clone(), alert], Ending::Peer),
-            Some(HandshakeOutcome::Alert { description: "protocol_version".to_owned() })
+            Some(HandshakeOutcome::Alert {
+                description: "protocol_version".to_owned()
+            })
         );
         let answered = (Direction::ToClient, server_hello_13());
-        assert_eq!(outcome(&[hello, answered], Ending::None), None);
+        assert_eq!(
+            outcome(&[hello.clone(), answered.clone()], Ending::None),
+            None
+        );
+        assert_eq!(
+            outcome(&[hello, answered], Ending::Ours),
+            None,
+            "the client went away"
+        );
     }
 
     #[test]
@@ -468,10 +522,16 @@ mod tests {
             (Direction::ToServer, client_hello("mx.example")),
             (Direction::ToServer, record(21, &[2, 48])),
         ];
-        let handshake = watch(&parts, 7).finish(Ending::Ours, Elapsed::default()).unwrap();
+        let handshake = watch(&parts, 7)
+            .finish(Ending::Ours, Elapsed::default())
+            .unwrap();
+        assert_eq!(handshake.outcome, HandshakeOutcome::Completed);
         assert!(matches!(
             handshake.verification,
-            Verification::Invalid { reason: InvalidReason::UnknownIssuer, .. }
+            Verification::Invalid {
+                reason: InvalidReason::UnknownIssuer,
+                ..
+            }
         ));
     }
 }

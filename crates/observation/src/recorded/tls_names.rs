@@ -108,7 +108,9 @@ const SUITES: [(u16, &str); 47] = [
 /// A suite's IANA name, or its number.
 pub(super) fn cipher_name(suite: u16) -> String {
     match SUITES.binary_search_by_key(&suite, |(number, _)| *number) {
-        Ok(at) => SUITES.get(at).map_or_else(String::new, |(_, name)| (*name).to_owned()),
+        Ok(at) => SUITES
+            .get(at)
+            .map_or_else(String::new, |(_, name)| (*name).to_owned()),
         Err(_) => format!("0x{suite:04x}"),
     }
 }

@@ -31,16 +31,54 @@ pub(super) enum Opens {
     Message,
 }
 
-const SMTP_OTHER: [&str; 9] = ["RSET", "VRFY", "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SAML", "SOML"];
+const SMTP_OTHER: [&str; 9] = [
+    "RSET", "VRFY", "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SAML", "SOML",
+];
 const IMAP_OTHER: [&str; 32] = [
-    "SELECT", "EXAMINE", "CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE", "LIST", "LSUB", "STATUS",
-    "APPEND", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE", "COPY", "MOVE", "UID", "IDLE",
-    "NAMESPACE", "ENABLE", "ID", "GETQUOTAROOT", "GETQUOTA", "COMPRESS", "SORT", "THREAD", "NOTIFY", "XLIST",
+    "SELECT",
+    "EXAMINE",
+    "CREATE",
+    "DELETE",
+    "RENAME",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "LIST",
+    "LSUB",
+    "STATUS",
+    "APPEND",
+    "CHECK",
+    "CLOSE",
+    "UNSELECT",
+    "EXPUNGE",
+    "SEARCH",
+    "FETCH",
+    "STORE",
+    "COPY",
+    "MOVE",
+    "UID",
+    "IDLE",
+    "NAMESPACE",
+    "ENABLE",
+    "ID",
+    "GETQUOTAROOT",
+    "GETQUOTA",
+    "COMPRESS",
+    "SORT",
+    "THREAD",
+    "NOTIFY",
+    "XLIST",
 ];
 const POP3_OTHER: [&str; 5] = ["STAT", "DELE", "RSET", "UTF8", "LANG"];
 const SIEVE_OTHER: [&str; 9] = [
-    "HAVESPACE", "PUTSCRIPT", "LISTSCRIPTS", "SETACTIVE", "GETSCRIPT", "DELETESCRIPT", "RENAMESCRIPT",
-    "CHECKSCRIPT", "UNAUTHENTICATE",
+    "HAVESPACE",
+    "PUTSCRIPT",
+    "LISTSCRIPTS",
+    "SETACTIVE",
+    "GETSCRIPT",
+    "DELETESCRIPT",
+    "RENAMESCRIPT",
+    "CHECKSCRIPT",
+    "UNAUTHENTICATE",
 ];
 
 /// Reads a client's line, without its line end.
@@ -64,12 +102,17 @@ pub(super) fn is_command(protocol: Protocol, line: &str) -> bool {
     let alone = rest.is_empty();
     let is = |word: &str| first.eq_ignore_ascii_case(word);
     let starts = |prefix: &str| {
-        line.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
+        line.as_bytes()
+            .get(..prefix.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
     };
     match protocol {
         Protocol::Smtp | Protocol::Lmtp => {
             ((is("EHLO") || is("HELO") || is("LHLO")) && !rest.contains(' '))
-                || (alone && ["STARTTLS", "QUIT", "NOOP", "RSET", "DATA", "HELP"].iter().any(|v| is(v)))
+                || (alone
+                    && ["STARTTLS", "QUIT", "NOOP", "RSET", "DATA", "HELP"]
+                        .iter()
+                        .any(|v| is(v)))
                 || (is("AUTH") && !alone && rest.split(' ').count() <= 2)
                 || ((is("VRFY") || is("EXPN") || is("ETRN")) && !alone && !rest.contains(' '))
                 || starts("MAIL FROM:")
@@ -85,30 +128,56 @@ pub(super) fn is_command(protocol: Protocol, line: &str) -> bool {
                     || (known(&IMAP_OTHER) && verb.bytes().all(|b| b.is_ascii_uppercase())))
         }
         Protocol::Pop3 => {
-            (alone && ["CAPA", "STLS", "QUIT", "NOOP", "STAT", "LIST", "UIDL", "RSET"].iter().any(|v| is(v)))
+            (alone
+                && [
+                    "CAPA", "STLS", "QUIT", "NOOP", "STAT", "LIST", "UIDL", "RSET",
+                ]
+                .iter()
+                .any(|v| is(v)))
                 || (!alone
-                    && ["USER", "PASS", "APOP", "AUTH", "RETR", "TOP", "LIST", "UIDL", "DELE"].iter().any(|v| is(v)))
+                    && [
+                        "USER", "PASS", "APOP", "AUTH", "RETR", "TOP", "LIST", "UIDL", "DELE",
+                    ]
+                    .iter()
+                    .any(|v| is(v)))
         }
         Protocol::Sieve => {
-            alone && ["CAPABILITY", "STARTTLS", "LOGOUT", "NOOP"].iter().any(|v| is(v)) || is("AUTHENTICATE")
+            alone
+                && ["CAPABILITY", "STARTTLS", "LOGOUT", "NOOP"]
+                    .iter()
+                    .any(|v| is(v))
+                || is("AUTHENTICATE")
         }
     }
 }
 
 /// Whether a line, in whatever language, begins to authenticate.
 pub(super) fn may_authenticate(line: &[u8]) -> bool {
-    line.split(|b| *b == b' ').take(2).any(|word| is_any(word, &["AUTH", "LOGIN", "AUTHENTICATE", "USER", "PASS", "APOP"]))
+    line.split(|b| *b == b' ').take(2).any(|word| {
+        is_any(
+            word,
+            &["AUTH", "LOGIN", "AUTHENTICATE", "USER", "PASS", "APOP"],
+        )
+    })
 }
 
 /// Whether a word can be an IMAP tag.
 pub(super) fn is_tag(word: &str) -> bool {
-    (1..=24).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'$'))
+    (1..=24).contains(&word.len())
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'$'))
 }
 
 /// `Capabilities` or, where they were asked before on this layer, `CapabilitiesAgain`.
-pub(super) fn again<'a>(label: Label, layer: Layer, before: impl Iterator<Item = (Label, Layer)>) -> Label {
+pub(super) fn again(
+    label: Label,
+    layer: Layer,
+    before: impl Iterator<Item = (Label, Layer)>,
+) -> Label {
     let mut before = before;
-    if label == Label::Capabilities && before.any(|(l, on)| l == Label::Capabilities && on == layer) {
+    if label == Label::Capabilities && before.any(|(l, on)| l == Label::Capabilities && on == layer)
+    {
         Label::CapabilitiesAgain
     } else {
         label
@@ -117,7 +186,8 @@ pub(super) fn again<'a>(label: Label, layer: Layer, before: impl Iterator<Item =
 
 /// First word and the rest, of text.
 pub(super) fn first_word(line: &str) -> (&str, &str) {
-    line.split_once([' ', '\t']).map_or((line, ""), |(first, rest)| (first, rest.trim()))
+    line.split_once([' ', '\t'])
+        .map_or((line, ""), |(first, rest)| (first, rest.trim()))
 }
 
 fn words(line: &[u8]) -> (&[u8], &[u8]) {
@@ -127,7 +197,10 @@ fn words(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn plain(label: Label) -> Verb {
-    Verb { label, opens: Opens::Nothing }
+    Verb {
+        label,
+        opens: Opens::Nothing,
+    }
 }
 
 fn is_any(word: &[u8], list: &[&str]) -> bool {
@@ -137,7 +210,11 @@ fn is_any(word: &[u8], list: &[&str]) -> bool {
 /// `STARTTLS` and `starttls` are one question; letters of both kinds are another (a naive filter's test).
 fn spelled(word: &[u8]) -> Verb {
     let mixed = word.iter().any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
-    plain(if mixed { Label::MixedCaseStartTls } else { Label::StartTls })
+    plain(if mixed {
+        Label::MixedCaseStartTls
+    } else {
+        Label::StartTls
+    })
 }
 
 fn smtp(line: &[u8]) -> Verb {
@@ -156,13 +233,22 @@ fn smtp(line: &[u8]) -> Verb {
     } else if is(&["QUIT"]) {
         plain(Label::Quit)
     } else if is(&["AUTH"]) {
-        Verb { label: Label::Auth, opens: Opens::Secret }
+        Verb {
+            label: Label::Auth,
+            opens: Opens::Secret,
+        }
     } else if is(&["MAIL", "RCPT"]) {
         plain(Label::Transaction)
     } else if is(&["DATA"]) {
-        Verb { label: Label::Transaction, opens: Opens::Body }
+        Verb {
+            label: Label::Transaction,
+            opens: Opens::Body,
+        }
     } else if is(&["BDAT"]) {
-        Verb { label: Label::Transaction, opens: Opens::Chunk(number(words(rest).0)) }
+        Verb {
+            label: Label::Transaction,
+            opens: Opens::Chunk(number(words(rest).0)),
+        }
     } else if is(&SMTP_OTHER) || is_any(word, &["XCLIENT", "XFORWARD"]) {
         plain(Label::Other)
     } else {
@@ -182,7 +268,10 @@ fn imap(command: &[u8]) -> Verb {
     } else if is(&["LOGOUT"]) {
         plain(Label::Quit)
     } else if is(&["LOGIN", "AUTHENTICATE"]) {
-        Verb { label: Label::Auth, opens: Opens::Secret }
+        Verb {
+            label: Label::Auth,
+            opens: Opens::Secret,
+        }
     } else if is(&IMAP_OTHER) {
         plain(Label::Other)
     } else {
@@ -193,7 +282,10 @@ fn imap(command: &[u8]) -> Verb {
 fn pop3(line: &[u8]) -> Verb {
     let (word, rest) = words(line);
     let is = |list: &[&str]| is_any(word, list);
-    let list = |label| Verb { label, opens: Opens::List };
+    let list = |label| Verb {
+        label,
+        opens: Opens::List,
+    };
     if is(&["CAPA"]) {
         list(Label::Capabilities)
     } else if is(&["STLS"]) {
@@ -205,11 +297,21 @@ fn pop3(line: &[u8]) -> Verb {
     } else if is(&["AUTH"]) && rest.is_empty() {
         list(Label::Other)
     } else if is(&["USER", "PASS", "APOP", "AUTH"]) {
-        Verb { label: Label::Auth, opens: Opens::Secret }
+        Verb {
+            label: Label::Auth,
+            opens: Opens::Secret,
+        }
     } else if is(&["LIST", "UIDL"]) {
-        if rest.is_empty() { list(Label::Other) } else { plain(Label::Other) }
+        if rest.is_empty() {
+            list(Label::Other)
+        } else {
+            plain(Label::Other)
+        }
     } else if is(&["RETR", "TOP"]) {
-        Verb { label: Label::Other, opens: Opens::Message }
+        Verb {
+            label: Label::Other,
+            opens: Opens::Message,
+        }
     } else if is(&POP3_OTHER) {
         plain(Label::Other)
     } else {
@@ -229,7 +331,10 @@ fn sieve(line: &[u8]) -> Verb {
     } else if is(&["LOGOUT"]) {
         plain(Label::Quit)
     } else if is(&["AUTHENTICATE"]) {
-        Verb { label: Label::Auth, opens: Opens::Secret }
+        Verb {
+            label: Label::Auth,
+            opens: Opens::Secret,
+        }
     } else if is(&SIEVE_OTHER) {
         plain(Label::Other)
     } else {
@@ -242,7 +347,9 @@ pub(super) fn number(digits: &[u8]) -> u64 {
     digits
         .iter()
         .take_while(|b| b.is_ascii_digit())
-        .fold(0, |n: u64, b| n.saturating_mul(10).saturating_add(u64::from(b - b'0')))
+        .fold(0, |n: u64, b| {
+            n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
+        })
 }
 
 /// The length of the literal that a line announces at its end: `{12}` or `{12+}`.

@@ -51,7 +51,9 @@ impl Sieve {
 
     /// Whether the line deserves a closer look.
     pub(super) fn lets_pass(&self, line: &[u8]) -> bool {
-        self.needles.iter().any(|needle| needle.find(line).is_some())
+        self.needles
+            .iter()
+            .any(|needle| needle.find(line).is_some())
     }
 }
 
@@ -61,7 +63,9 @@ pub(super) fn read(line: &str) -> Option<Saying<'_>> {
     if line.contains(" H=") {
         return exim(line);
     }
-    postfix(line).or_else(|| sendmail(line)).or_else(|| exim(line))
+    postfix(line)
+        .or_else(|| sendmail(line))
+        .or_else(|| exim(line))
 }
 
 /// The party that is named behind a phrase.
@@ -72,27 +76,48 @@ fn behind<'a>(line: &'a str, phrase: &str) -> Option<(Peer<'a>, &'a str)> {
 fn postfix(line: &str) -> Option<Saying<'_>> {
     let has = |text: &str| line.contains(text);
     if let Some((grade, rest)) = line.split_once(" TLS connection established to ") {
-        let what = if grade.ends_with("Verified") { Claimed::TlsVerified } else { Claimed::TlsEstablished };
+        let what = if grade.ends_with("Verified") {
+            Claimed::TlsVerified
+        } else {
+            Claimed::TlsEstablished
+        };
         return Some(make(what, peer::bracketed(rest)?.0, false));
     }
     if let Some((_, rest)) = line.split_once(" TLS connection established from ") {
-        return Some(make(Claimed::TlsEstablished, peer::bracketed(rest)?.0, true));
+        return Some(make(
+            Claimed::TlsEstablished,
+            peer::bracketed(rest)?.0,
+            true,
+        ));
     }
     if let Some((peer, _)) = behind(line, "TLS is required, but was not offered by host ") {
         return Some(make(Claimed::StartTlsNotOffered, peer, false));
     }
-    if let Some((peer, _)) = behind(line, "refused to start TLS").or_else(|| refused_to_start(line)) {
+    if let Some((peer, _)) = behind(line, "refused to start TLS").or_else(|| refused_to_start(line))
+    {
         return Some(make(Claimed::StartTlsRefused, peer, false));
     }
     if has("in reply to STARTTLS command") {
-        return Some(make(Claimed::StartTlsRefused, behind(line, "host ")?.0, false));
+        return Some(make(
+            Claimed::StartTlsRefused,
+            behind(line, "host ")?.0,
+            false,
+        ));
     }
     if has("enabling PIX workarounds") {
-        return Some(make(Claimed::PixWorkarounds, behind(line, " for ")?.0, false));
+        return Some(make(
+            Claimed::PixWorkarounds,
+            behind(line, " for ")?.0,
+            false,
+        ));
     }
     if let Some((peer, rest)) = behind(line, "SSL_connect error to ") {
         let lost = rest.contains("lost connection") || rest.contains("reset by peer");
-        let what = if lost { Claimed::LostAfterStartTls } else { Claimed::HandshakeFailed };
+        let what = if lost {
+            Claimed::LostAfterStartTls
+        } else {
+            Claimed::HandshakeFailed
+        };
         return Some(make(what, peer, false));
     }
     if has("Cannot start TLS: handshake failure") {
@@ -117,19 +142,34 @@ fn postfix(line: &str) -> Option<Saying<'_>> {
         return handshake.then(|| make(Claimed::LostAfterStartTls, peer, false));
     }
     if let Some((peer, rest)) = behind(line, "connect to ") {
-        let failed = ["Connection timed out", "Connection refused", "No route to host", "Network is unreachable"];
-        return failed.iter().any(|why| rest.contains(why)).then(|| make(Claimed::ConnectFailed, peer, false));
+        let failed = [
+            "Connection timed out",
+            "Connection refused",
+            "No route to host",
+            "Network is unreachable",
+        ];
+        return failed
+            .iter()
+            .any(|why| rest.contains(why))
+            .then(|| make(Claimed::ConnectFailed, peer, false));
     }
     None
 }
 
 const fn make(what: Claimed, peer: Peer<'_>, server_side: bool) -> Saying<'_> {
-    Saying { what, form: Form::PostfixLog, peer, server_side }
+    Saying {
+        what,
+        form: Form::PostfixLog,
+        peer,
+        server_side,
+    }
 }
 
 /// `TLS is required, but host mx[ip] refused to start TLS: 454 …`: the party stands in front.
 fn refused_to_start(line: &str) -> Option<(Peer<'_>, &str)> {
-    line.contains(" refused to start TLS").then(|| behind(line, "host ")).flatten()
+    line.contains(" refused to start TLS")
+        .then(|| behind(line, "host "))
+        .flatten()
 }
 
 /// The `relay=` of a delivery line.
@@ -144,11 +184,21 @@ fn sendmail(line: &str) -> Option<Saying<'_>> {
         return None;
     }
     let field = |name: &str| {
-        rest.split(", ").find_map(|part| part.strip_prefix(name)).map(|value| value.trim_end_matches(['.', ',']))
+        rest.split(", ")
+            .find_map(|part| part.strip_prefix(name))
+            .map(|value| value.trim_end_matches(['.', ',']))
     };
     let host = field("relay=").unwrap_or_default();
     let peer = peer::bracketed(host).map_or_else(
-        || Peer { host: host.split(' ').next().unwrap_or_default().trim_end_matches('.'), address: None, port: None },
+        || Peer {
+            host: host
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches('.'),
+            address: None,
+            port: None,
+        },
         |(peer, _)| peer,
     );
     let what = if rest.contains("error: ") || rest.contains("handshake failed") {
@@ -160,11 +210,23 @@ fn sendmail(line: &str) -> Option<Saying<'_>> {
     } else {
         return None;
     };
-    Some(Saying { what, form: Form::SendmailLog, peer, server_side })
+    Some(Saying {
+        what,
+        form: Form::SendmailLog,
+        peer,
+        server_side,
+    })
 }
 
 fn exim(line: &str) -> Option<Saying<'_>> {
-    let saying = |what, peer, server_side| Some(Saying { what, form: Form::EximLog, peer, server_side });
+    let saying = |what, peer, server_side| {
+        Some(Saying {
+            what,
+            form: Form::EximLog,
+            peer,
+            server_side,
+        })
+    };
     let has = |text: &str| line.contains(text);
     if has(" => ") || has(" -> ") {
         return delivery(line);
@@ -185,7 +247,11 @@ fn exim(line: &str) -> Option<Saying<'_>> {
         return saying(Claimed::HandshakeFailed, peer::bracketed(line)?.0, true);
     }
     if has("TLS session: (") || has("TLS error on connection to ") || has("(SSL_connect)") {
-        let what = if has("certificate") { Claimed::CertificateInvalid } else { Claimed::HandshakeFailed };
+        let what = if has("certificate") {
+            Claimed::CertificateInvalid
+        } else {
+            Claimed::HandshakeFailed
+        };
         return saying(what, peer::bracketed(line)?.0, false);
     }
     if has("SMTP error from remote mail server after STARTTLS") {
@@ -196,21 +262,34 @@ fn exim(line: &str) -> Option<Saying<'_>> {
     }
     let (peer, _) = behind(line, " H=")?;
     let failed = has("Connection timed out") || has("Connection refused");
-    if failed { saying(Claimed::ConnectFailed, peer, false) } else { None }
+    if failed {
+        saying(Claimed::ConnectFailed, peer, false)
+    } else {
+        None
+    }
 }
 
 /// `=> b@example.org R=dnslookup T=remote_smtp H=mx.example [192.0.2.1] X=TLS1.3:… CV=yes`
 fn delivery(line: &str) -> Option<Saying<'_>> {
     let (peer, rest) = behind(line, " H=")?;
     let what = if rest.contains(" X=") {
-        if rest.contains(" CV=yes") || rest.contains(" CV=dane") { Claimed::TlsVerified } else { Claimed::TlsEstablished }
+        if rest.contains(" CV=yes") || rest.contains(" CV=dane") {
+            Claimed::TlsVerified
+        } else {
+            Claimed::TlsEstablished
+        }
     } else if peer.address.is_some_and(|address| address.is_loopback()) {
         // To one's own house no encryption is needed.
         return None;
     } else {
         Claimed::PlaintextUsed
     };
-    Some(Saying { what, form: Form::EximLog, peer, server_side: false })
+    Some(Saying {
+        what,
+        form: Form::EximLog,
+        peer,
+        server_side: false,
+    })
 }
 
 #[cfg(test)]
@@ -313,7 +392,11 @@ mod tests {
         ] {
             assert!(sieve.lets_pass(line.as_bytes()), "{line}");
             let saying = read(line).unwrap_or_else(|| panic!("not understood: {line}"));
-            assert_eq!((saying.what, saying.peer.host, saying.server_side), (what, host, server_side), "{line}");
+            assert_eq!(
+                (saying.what, saying.peer.host, saying.server_side),
+                (what, host, server_side),
+                "{line}"
+            );
         }
     }
 

@@ -39,7 +39,11 @@ impl Decoder {
 
     /// What was too short to tell.
     pub(super) fn finish(&mut self) -> Vec<u8> {
-        if self.encoding.is_none() && !self.carry.is_empty() { self.decide().into_owned() } else { Vec::new() }
+        if self.encoding.is_none() && !self.carry.is_empty() {
+            self.decide().into_owned()
+        } else {
+            Vec::new()
+        }
     }
 
     fn decide(&mut self) -> Cow<'static, [u8]> {
@@ -66,18 +70,27 @@ impl Decoder {
         let whole = self.carry.len() & !1;
         for pair in self.carry.get(..whole).unwrap_or_default().chunks_exact(2) {
             let &[a, b] = pair else { continue };
-            let unit = if big_endian { u16::from_be_bytes([a, b]) } else { u16::from_le_bytes([a, b]) };
+            let unit = if big_endian {
+                u16::from_be_bytes([a, b])
+            } else {
+                u16::from_le_bytes([a, b])
+            };
             let pending = self.high.take();
             match (pending, unit) {
                 (Some(high), 0xdc00..=0xdfff) => {
-                    text.extend(char::decode_utf16([high, unit]).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+                    text.extend(
+                        char::decode_utf16([high, unit])
+                            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)),
+                    );
                 }
                 (pending, unit) => {
                     text.extend(pending.map(|_| char::REPLACEMENT_CHARACTER));
                     if (0xd800..=0xdbff).contains(&unit) {
                         self.high = Some(unit);
                     } else {
-                        text.push(char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER));
+                        text.push(
+                            char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER),
+                        );
                     }
                 }
             }
@@ -93,7 +106,11 @@ pub(super) fn line(bytes: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(bytes.iter().map(|b| char::from(*b)).collect::<String>()),
     };
-    if memchr::memchr(0x1b, text.as_bytes()).is_none() { text } else { Cow::Owned(without_colours(&text)) }
+    if memchr::memchr(0x1b, text.as_bytes()).is_none() {
+        text
+    } else {
+        Cow::Owned(without_colours(&text))
+    }
 }
 
 /// Leaves out `ESC [ … letter`, `ESC ] … BEL` and other escapes of one letter (ECMA-48 §5.4).
@@ -137,7 +154,10 @@ mod tests {
         let text = "220 mx é 😀\r\n";
         let units: Vec<u16> = text.encode_utf16().collect();
         let little: Vec<u8> = units.iter().flat_map(|u| u.to_le_bytes()).collect();
-        let big: Vec<u8> = [0xfe, 0xff].into_iter().chain(units.iter().flat_map(|u| u.to_be_bytes())).collect();
+        let big: Vec<u8> = [0xfe, 0xff]
+            .into_iter()
+            .chain(units.iter().flat_map(|u| u.to_be_bytes()))
+            .collect();
         for cut in [1, 2, 3, 7, 100] {
             assert_eq!(decoded(&little, cut), text.as_bytes());
             assert_eq!(decoded(&big, cut), text.as_bytes());

@@ -71,23 +71,48 @@ const MARKS: [(&str, Direction, bool, Option<Form>); 31] = [
 ];
 
 /// Marks that are also looked for behind a logger's own prefix.
-const INNER: [&str; 6] = [" S: ", " C: ", "<<< ", ">>> ", " SERVER -> CLIENT: ", " CLIENT -> SERVER: "];
+const INNER: [&str; 6] = [
+    " S: ",
+    " C: ",
+    "<<< ",
+    ">>> ",
+    " SERVER -> CLIENT: ",
+    " CLIENT -> SERVER: ",
+];
 
 /// Most layers of dress: quoted twice, numbered, with date and time, is five.
 const LAYERS: usize = 8;
 
 /// Takes the dress off.
 pub(super) fn undress(line: &str) -> Dressed<'_> {
-    let mut dressed = Dressed { text: line.trim_end(), who: None, sure: false, layer: None, form: None };
+    let mut dressed = Dressed {
+        text: line.trim_end(),
+        who: None,
+        sure: false,
+        layer: None,
+        form: None,
+    };
     for (mark, who, layer) in SWAKS {
         if let Some(text) = dressed.text.strip_prefix(mark) {
-            return Dressed { text, who: Some(who), sure: true, layer: Some(layer), form: Some(Form::Swaks) };
+            return Dressed {
+                text,
+                who: Some(who),
+                sure: true,
+                layer: Some(layer),
+                form: Some(Form::Swaks),
+            };
         }
     }
     for _ in 0..LAYERS {
         dressed.text = dressed.text.trim_start();
         if let Some((text, who, sure, form)) = mark(dressed.text) {
-            dressed = Dressed { text, who: Some(who), sure, layer: None, form: form.or(dressed.form) };
+            dressed = Dressed {
+                text,
+                who: Some(who),
+                sure,
+                layer: None,
+                form: form.or(dressed.form),
+            };
             if sure {
                 break;
             }
@@ -109,7 +134,10 @@ pub(super) fn undress(line: &str) -> Dressed<'_> {
 fn mark(text: &str) -> Option<(&str, Direction, bool, Option<Form>)> {
     // Most lines of most files begin with none of these.
     let first = *text.as_bytes().first()?;
-    if !matches!(first, b'S' | b'C' | b's' | b'c' | b'r' | b'[' | b'<' | b'>' | b'-' | b'~' | b'0'..=b'9') {
+    if !matches!(
+        first,
+        b'S' | b'C' | b's' | b'c' | b'r' | b'[' | b'<' | b'>' | b'-' | b'~' | b'0'..=b'9'
+    ) {
         return None;
     }
     if first.is_ascii_digit() {
@@ -119,7 +147,8 @@ fn mark(text: &str) -> Option<(&str, Direction, bool, Option<Form>)> {
         return if let Some(said) = rest.strip_prefix("< ") {
             Some((said, ToClient, true, Some(Form::Marked)))
         } else {
-            rest.strip_prefix("> ").map(|said| (said, ToServer, true, Some(Form::Marked)))
+            rest.strip_prefix("> ")
+                .map(|said| (said, ToServer, true, Some(Form::Marked)))
         };
     }
     if let Some(said) = text.strip_prefix("S:")
@@ -128,7 +157,9 @@ fn mark(text: &str) -> Option<(&str, Direction, bool, Option<Form>)> {
         return Some((said, ToClient, true, Some(Form::Marked)));
     }
     MARKS.iter().find_map(|(mark, who, sure, form)| {
-        let said = text.strip_prefix(mark).or_else(|| (text == mark.trim_end()).then_some(""))?;
+        let said = text
+            .strip_prefix(mark)
+            .or_else(|| (text == mark.trim_end()).then_some(""))?;
         // A lone `>` is an empty quotation, not a client's word.
         (!said.is_empty() || *sure).then_some((said, *who, *sure, *form))
     })
@@ -139,8 +170,10 @@ fn behind_prefix(text: &str) -> Option<&str> {
     match *text.as_bytes().first()? {
         b'[' => {
             let (inside, rest) = text.get(1..)?.split_once(']')?;
-            (inside.len() <= 40 && inside.bytes().any(|b| b.is_ascii_digit()) && inside.parse::<core::net::IpAddr>().is_err())
-                .then(|| rest.trim_start_matches(':'))
+            (inside.len() <= 40
+                && inside.bytes().any(|b| b.is_ascii_digit())
+                && inside.parse::<core::net::IpAddr>().is_err())
+            .then(|| rest.trim_start_matches(':'))
         }
         b'|' => text.strip_prefix("| "),
         b'p' => text.strip_prefix("posttls-finger: "),
@@ -157,15 +190,19 @@ fn is_time(token: &str) -> bool {
     token.len() >= 5
         && token.bytes().any(|b| b == b':')
         && token.bytes().filter(u8::is_ascii_digit).count() >= 4
-        && token.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b',' | b'-' | b'+' | b'T' | b'Z' | b'/'))
+        && token.bytes().all(|b| {
+            b.is_ascii_digit() || matches!(b, b':' | b'.' | b',' | b'-' | b'+' | b'T' | b'Z' | b'/')
+        })
         && token.parse::<core::net::IpAddr>().is_err()
-        && !token.ends_with(|c: char| c == '.' || c == '-')
+        && !token.ends_with(['.', '-'])
 }
 
 fn is_date(token: &str) -> bool {
     (8..=10).contains(&token.len())
         && token.bytes().filter(|b| matches!(b, b'-' | b'/')).count() == 2
-        && token.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'/'))
+        && token
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'/'))
 }
 
 /// `12:`, `12.`, `12)`, `12|`; or a number and a tabulator, as `cat -n` writes it.
@@ -173,7 +210,8 @@ fn is_line_number(token: &str, rest: &str) -> bool {
     let digits = token.trim_end_matches([':', '.', ')', '|']);
     digits.len() <= 6
         && digits.bytes().all(|b| b.is_ascii_digit())
-        && (token.len() == digits.len() + 1 || (token.len() == digits.len() && rest.starts_with('\t')))
+        && (token.len() == digits.len() + 1
+            || (token.len() == digits.len() && rest.starts_with('\t')))
 }
 
 fn behind_inner_mark(text: &str) -> Option<Dressed<'_>> {
@@ -182,7 +220,13 @@ fn behind_inner_mark(text: &str) -> Option<Dressed<'_>> {
     INNER.iter().find_map(|inner| {
         let at = text.find(inner)?;
         let (text, who, _, form) = mark(text.get(at..)?.trim_start())?;
-        Some(Dressed { text: unquoted(text.trim()), who: Some(who), sure: true, layer: None, form: form.or(Some(Form::Marked)) })
+        Some(Dressed {
+            text: unquoted(text.trim()),
+            who: Some(who),
+            sure: true,
+            layer: None,
+            form: form.or(Some(Form::Marked)),
+        })
     })
 }
 
@@ -190,8 +234,12 @@ fn behind_inner_mark(text: &str) -> Option<Dressed<'_>> {
 fn unquoted(text: &str) -> &str {
     let inner = text.strip_prefix('b').unwrap_or(text);
     for quote in ['\'', '"'] {
-        if let Some(inner) = inner.strip_prefix(quote).and_then(|inner| inner.strip_suffix(quote))
-            && let Some(said) = inner.strip_suffix("\\r\\n").or_else(|| inner.strip_suffix("\\n"))
+        if let Some(inner) = inner
+            .strip_prefix(quote)
+            .and_then(|inner| inner.strip_suffix(quote))
+            && let Some(said) = inner
+                .strip_suffix("\\r\\n")
+                .or_else(|| inner.strip_suffix("\\n"))
         {
             return said;
         }
@@ -217,13 +265,25 @@ mod tests {
             ("   12\t220 mx", "220 mx", None),
             ("[10:11:12.345] S: 220 mx", "220 mx", Some(ToClient)),
             ("2024-01-02 10:11:12,345 220 mx", "220 mx", None),
-            ("[2024-01-02 10:11:12] 4< * OK hi", "* OK hi", Some(ToClient)),
+            (
+                "[2024-01-02 10:11:12] 4< * OK hi",
+                "* OK hi",
+                Some(ToClient),
+            ),
             ("<-- 220 mx", "220 mx", Some(ToClient)),
             ("  SMTP>> EHLO a", "EHLO a", Some(ToServer)),
-            ("send: 'ehlo [127.0.0.1]\\r\\n'", "ehlo [127.0.0.1]", Some(ToServer)),
+            (
+                "send: 'ehlo [127.0.0.1]\\r\\n'",
+                "ehlo [127.0.0.1]",
+                Some(ToServer),
+            ),
             ("reply: b'250-SIZE 10\\r\\n'", "250-SIZE 10", Some(ToClient)),
             ("Net::SMTP=GLOB(0x55)<<< 220 mx", "220 mx", Some(ToClient)),
-            ("2024-01-02 10:11:12.3 UTC - [Parent 1: Main Thread]: D/SMTP 0x1 C: EHLO a", "EHLO a", Some(ToServer)),
+            (
+                "2024-01-02 10:11:12.3 UTC - [Parent 1: Main Thread]: D/SMTP 0x1 C: EHLO a",
+                "EHLO a",
+                Some(ToServer),
+            ),
             ("posttls-finger: < 220 mx", "220 mx", Some(ToClient)),
             ("250-8BITMIME", "250-8BITMIME", None),
             ("250 2.0.0 Ok", "250 2.0.0 Ok", None),

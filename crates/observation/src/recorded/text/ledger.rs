@@ -58,7 +58,11 @@ impl Ledger {
         let (host, address, port) = if saying.server_side {
             (logger, None, 25)
         } else {
-            (saying.peer.host, saying.peer.address, saying.peer.port.unwrap_or(25))
+            (
+                saying.peer.host,
+                saying.peer.address,
+                saying.peer.port.unwrap_or(25),
+            )
         };
         let host = match address {
             Some(address) if host.is_empty() => address.to_string(),
@@ -68,7 +72,11 @@ impl Ledger {
             return;
         }
         let key = format!("{host} {port} {}", saying.server_side);
-        let room = if severity(saying.what) > 1 { PARTIES } else { WELL };
+        let room = if severity(saying.what) > 1 {
+            PARTIES
+        } else {
+            WELL
+        };
         if self.entries.len() >= room && !self.entries.contains_key(&key) {
             self.left_out = self.left_out.saturating_add(1);
             return;
@@ -87,7 +95,11 @@ impl Ledger {
         }
         match entry.said.iter_mut().find(|said| said.what == saying.what) {
             Some(said) => said.times = said.times.saturating_add(1),
-            None => entry.said.push(Said { what: saying.what, times: 1, line: example(line) }),
+            None => entry.said.push(Said {
+                what: saying.what,
+                times: 1,
+                line: example(line),
+            }),
         }
     }
 
@@ -95,32 +107,64 @@ impl Ledger {
     pub(super) fn finish(self, most: usize) -> (Vec<Recording>, u64) {
         let mut entries: Vec<Entry> = self.entries.into_values().collect();
         entries.sort_by_key(|entry| {
-            let trouble = entry.said.iter().map(|said| severity(said.what)).max().unwrap_or(0);
+            let trouble = entry
+                .said
+                .iter()
+                .map(|said| severity(said.what))
+                .max()
+                .unwrap_or(0);
             let times: u64 = entry.said.iter().map(|said| said.times).sum();
             core::cmp::Reverse((trouble, times))
         });
         let over = entries.len().saturating_sub(most) as u64;
         entries.truncate(most);
-        (entries.into_iter().map(Entry::into_recording).collect(), over)
+        (
+            entries.into_iter().map(Entry::into_recording).collect(),
+            over,
+        )
     }
 }
 
 impl Entry {
     fn into_recording(mut self) -> Recording {
-        self.said.sort_by_key(|said| core::cmp::Reverse(severity(said.what)));
-        let counts = self.said.iter().map(|said| (said.what, said.times)).collect();
-        let side = if self.server_side { ", the server's side" } else { "" };
-        let claims = self.said.into_iter().map(|said| Claim { what: said.what, line: said.line }).collect();
+        self.said
+            .sort_by_key(|said| core::cmp::Reverse(severity(said.what)));
+        let counts = self
+            .said
+            .iter()
+            .map(|said| (said.what, said.times))
+            .collect();
+        let side = if self.server_side {
+            ", the server's side"
+        } else {
+            ""
+        };
+        let claims = self
+            .said
+            .into_iter()
+            .map(|said| Claim {
+                what: said.what,
+                line: said.line,
+            })
+            .collect();
         let scheme = Scheme::of_port(self.port).unwrap_or(Scheme::Smtp);
         Recording {
             dialogue: Dialogue {
-                service: Service { scheme, host: self.host, address: self.address, port: self.port },
+                service: Service {
+                    scheme,
+                    host: self.host,
+                    address: self.address,
+                    port: self.port,
+                },
                 protocol: Protocol::Smtp,
                 role: Role::Target,
                 variation: Variation::Recorded,
                 source: Source::Text {
                     form: format!("{}{side}", self.form.name()),
-                    limits: Form::log_limits(self.server_side).iter().map(|limit| (*limit).to_owned()).collect(),
+                    limits: Form::log_limits(self.server_side)
+                        .iter()
+                        .map(|limit| (*limit).to_owned())
+                        .collect(),
                     claims,
                 },
                 route: "direct".to_owned(),
@@ -151,6 +195,9 @@ const fn severity(what: Claimed) -> u8 {
 /// A line as an example: cut, trimmed.
 pub(super) fn example(line: &str) -> String {
     let line = line.trim();
-    let end = line.char_indices().nth(EXAMPLE).map_or(line.len(), |(at, _)| at);
+    let end = line
+        .char_indices()
+        .nth(EXAMPLE)
+        .map_or(line.len(), |(at, _)| at);
     line.get(..end).unwrap_or_default().to_owned()
 }

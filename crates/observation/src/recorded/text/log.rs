@@ -12,14 +12,29 @@ use super::{
     peer::{self, Peer},
 };
 
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
 /// Whether a line begins as syslog's lines do: a month's name, or a date and a time joined by `T`.
 pub(super) fn begins_like_log(line: &[u8]) -> bool {
     match line {
         [a @ b'A'..=b'Z', b, c, b' ', ..] => MONTHS.contains(&&[*a, *b, *c]),
-        [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', _, _, b'-', _, _, b'T', b'0'..=b'9', ..] => true,
+        [
+            b'0'..=b'9',
+            b'0'..=b'9',
+            b'0'..=b'9',
+            b'0'..=b'9',
+            b'-',
+            _,
+            _,
+            b'-',
+            _,
+            _,
+            b'T',
+            b'0'..=b'9',
+            ..,
+        ] => true,
         _ => false,
     }
 }
@@ -83,12 +98,37 @@ pub(super) fn spoken(line: &str) -> Option<Spoken<'_>> {
     let (_, text) = said.split_once(": ")?;
     let (peer, _) = peer::bracketed(message)?;
     let serves = program.contains("smtpd") || program.contains("submission");
-    let who = if sent == serves { Direction::ToClient } else { Direction::ToServer };
+    let who = if sent == serves {
+        Direction::ToClient
+    } else {
+        Direction::ToServer
+    };
     // In a server's own log the party is its client; the server is the one that writes.
-    let peer = if serves { Peer { host, address: None, port: Some(25) } } else { peer };
-    let pid = line.split_once("]: ").map_or(program, |(head, _)| head.rsplit(' ').next().unwrap_or(program));
-    let dressed = Dressed { text: text.trim_end(), who: Some(who), sure: true, layer: None, form: Some(Form::PostfixLog) };
-    Some(Spoken { program: pid, party, peer, dressed })
+    let peer = if serves {
+        Peer {
+            host,
+            address: None,
+            port: Some(25),
+        }
+    } else {
+        peer
+    };
+    let pid = line.split_once("]: ").map_or(program, |(head, _)| {
+        head.rsplit(' ').next().unwrap_or(program)
+    });
+    let dressed = Dressed {
+        text: text.trim_end(),
+        who: Some(who),
+        sure: true,
+        layer: None,
+        form: Some(Form::PostfixLog),
+    };
+    Some(Spoken {
+        program: pid,
+        party,
+        peer,
+        dressed,
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +138,9 @@ mod tests {
     #[test]
     fn prefixes() {
         assert!(begins_like_log(b"Oct  1 10:00:00 mx postfix/smtp[7]: x"));
-        assert!(begins_like_log(b"2024-10-01T10:00:00.123456+02:00 mx postfix/smtp[7]: x"));
+        assert!(begins_like_log(
+            b"2024-10-01T10:00:00.123456+02:00 mx postfix/smtp[7]: x"
+        ));
         assert!(!begins_like_log(b"220 mx"));
         assert!(!begins_like_log(b"May"));
         assert_eq!(host("Oct  1 10:00:00 mx postfix/smtp[7]: x"), "mx");
@@ -106,11 +148,25 @@ mod tests {
 
     #[test]
     fn a_verbose_client_and_a_verbose_server() {
-        let client = spoken("Oct  1 10:00:00 out postfix/smtp[7]: < mx.example[192.0.2.1]:25: 250-PIPELINING").unwrap();
-        assert_eq!((client.dressed.text, client.dressed.who), ("250-PIPELINING", Some(Direction::ToClient)));
-        assert_eq!((client.peer.host, client.peer.port), ("mx.example", Some(25)));
-        let server = spoken("Oct  1 10:00:00 mx postfix/smtpd[7]: > c.example[192.0.2.9]: 220 mx ESMTP").unwrap();
-        assert_eq!((server.dressed.text, server.dressed.who), ("220 mx ESMTP", Some(Direction::ToClient)));
+        let client = spoken(
+            "Oct  1 10:00:00 out postfix/smtp[7]: < mx.example[192.0.2.1]:25: 250-PIPELINING",
+        )
+        .unwrap();
+        assert_eq!(
+            (client.dressed.text, client.dressed.who),
+            ("250-PIPELINING", Some(Direction::ToClient))
+        );
+        assert_eq!(
+            (client.peer.host, client.peer.port),
+            ("mx.example", Some(25))
+        );
+        let server =
+            spoken("Oct  1 10:00:00 mx postfix/smtpd[7]: > c.example[192.0.2.9]: 220 mx ESMTP")
+                .unwrap();
+        assert_eq!(
+            (server.dressed.text, server.dressed.who),
+            ("220 mx ESMTP", Some(Direction::ToClient))
+        );
         assert_eq!(server.peer.host, "mx");
     }
 }

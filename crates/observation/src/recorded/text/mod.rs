@@ -18,12 +18,7 @@ mod session;
 use alloc::{string::String, vec::Vec};
 
 use self::{
-    claim::Sieve,
-    decode::Decoder,
-    form::Form,
-    ledger::Ledger,
-    note::Note,
-    session::Session,
+    claim::Sieve, decode::Decoder, form::Form, ledger::Ledger, note::Note, session::Session,
 };
 use crate::{Dialogue, dialogue::Claimed};
 
@@ -137,21 +132,39 @@ impl Reader {
     /// The next part of the text, of any length.
     pub fn feed(&mut self, bytes: &[u8]) {
         let decoded = self.decoder.feed(bytes);
-        Self::split(&mut self.carry, &mut self.cutting, &mut self.returned, &mut self.scribe, &decoded);
+        Self::split(
+            &mut self.carry,
+            &mut self.cutting,
+            &mut self.returned,
+            &mut self.scribe,
+            &decoded,
+        );
     }
 
     /// Everything that was found.
     #[must_use]
     pub fn finish(mut self) -> Reading {
         let rest = self.decoder.finish();
-        Self::split(&mut self.carry, &mut self.cutting, &mut self.returned, &mut self.scribe, &rest);
+        Self::split(
+            &mut self.carry,
+            &mut self.cutting,
+            &mut self.returned,
+            &mut self.scribe,
+            &rest,
+        );
         if !self.carry.is_empty() {
             self.scribe.line(&self.carry);
         }
         self.scribe.finish()
     }
 
-    fn split(carry: &mut Vec<u8>, cutting: &mut bool, returned: &mut bool, scribe: &mut Scribe, mut bytes: &[u8]) {
+    fn split(
+        carry: &mut Vec<u8>,
+        cutting: &mut bool,
+        returned: &mut bool,
+        scribe: &mut Scribe,
+        mut bytes: &[u8],
+    ) {
         while !bytes.is_empty() {
             if core::mem::take(returned)
                 && let Some(rest) = bytes.strip_prefix(b"\n")
@@ -213,8 +226,11 @@ impl Scribe {
     }
 
     fn claimed(&mut self, line: &str) -> bool {
-        let Some(saying) = claim::read(line) else { return false };
-        self.ledger.enter(&saying, log::host(line), line, self.number);
+        let Some(saying) = claim::read(line) else {
+            return false;
+        };
+        self.ledger
+            .enter(&saying, log::host(line), line, self.number);
         true
     }
 
@@ -232,7 +248,9 @@ impl Scribe {
                 self.logged.len() - 1
             }
         };
-        let Some((_, session)) = self.logged.get_mut(at) else { return false };
+        let Some((_, session)) = self.logged.get_mut(at) else {
+            return false;
+        };
         if session.is_ended_by_line(&spoken.dressed) {
             let fresh = Self::session_of(self.number, spoken);
             let before = core::mem::replace(session, fresh);
@@ -256,12 +274,25 @@ impl Scribe {
 
     fn dialogue(&mut self, line: &str) {
         let dressed = dress::undress(line);
-        let remark = note::read(line).or_else(|| if dressed.sure { None } else { note::read(dressed.text) });
+        let remark = note::read(line).or_else(|| {
+            if dressed.sure {
+                None
+            } else {
+                note::read(dressed.text)
+            }
+        });
         if let Some((form, note)) = remark {
-            if self.current.as_ref().is_some_and(|session| session.is_ended_by(&note)) {
+            if self
+                .current
+                .as_ref()
+                .is_some_and(|session| session.is_ended_by(&note))
+            {
                 self.close();
             }
-            let begins = matches!(note, Note::Dial { .. } | Note::Up { .. } | Note::NotOffered | Note::Secured { .. });
+            let begins = matches!(
+                note,
+                Note::Dial { .. } | Note::Up { .. } | Note::NotOffered | Note::Secured { .. }
+            );
             if self.current.is_none() && (begins || form.is_some()) {
                 self.current = Some(Session::new(form.unwrap_or(Form::Pasted), self.number));
             }
@@ -270,7 +301,11 @@ impl Scribe {
             }
             return;
         }
-        if self.current.as_ref().is_some_and(|session| session.is_ended_by_line(&dressed)) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|session| session.is_ended_by_line(&dressed))
+        {
             self.close();
         }
         match &mut self.current {
@@ -294,7 +329,9 @@ impl Scribe {
     }
 
     fn put_away(&mut self, session: Session) {
-        let Some(recording) = session.finish() else { return };
+        let Some(recording) = session.finish() else {
+            return;
+        };
         if self.done.len() < RECORDINGS {
             self.done.push(recording);
         } else {

@@ -27,9 +27,19 @@ pub(super) fn bracketed(text: &str) -> Option<(Peer<'_>, &str)> {
             continue;
         };
         let before = text.get(..open)?.trim_end();
-        let host = before.rsplit([' ', '=', '(', ',', '<', '\t']).next().unwrap_or_default();
+        let host = before
+            .rsplit([' ', '=', '(', ',', '<', '\t'])
+            .next()
+            .unwrap_or_default();
         let (port, rest) = port_behind(rest);
-        return Some((Peer { host: name(host), address: Some(address), port }, rest));
+        return Some((
+            Peer {
+                host: name(host),
+                address: Some(address),
+                port,
+            },
+            rest,
+        ));
     }
     None
 }
@@ -37,13 +47,24 @@ pub(super) fn bracketed(text: &str) -> Option<(Peer<'_>, &str)> {
 /// `host:25`, `host`, `192.0.2.1:25`, `[::1]:25`, as a person types it.
 pub(super) fn typed(text: &str) -> Option<Peer<'_>> {
     let text = text.trim_matches(['\'', '"']);
-    let text = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+    let text = text
+        .split_once("://")
+        .map_or(text, |(_, rest)| rest)
+        .trim_end_matches('/');
     if let Some(inside) = text.strip_prefix('[') {
         let (address, rest) = inside.split_once(']')?;
-        return Some(Peer { host: "", address: Some(address.parse().ok()?), port: port_behind(rest).0 });
+        return Some(Peer {
+            host: "",
+            address: Some(address.parse().ok()?),
+            port: port_behind(rest).0,
+        });
     }
     if let Ok(address) = text.parse() {
-        return Some(Peer { host: "", address: Some(address), port: None });
+        return Some(Peer {
+            host: "",
+            address: Some(address),
+            port: None,
+        });
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, Some(port.parse().ok()?)),
@@ -51,16 +72,27 @@ pub(super) fn typed(text: &str) -> Option<Peer<'_>> {
     };
     let host = host.trim_end_matches('.');
     if let Ok(address) = host.parse() {
-        return Some(Peer { host: "", address: Some(address), port });
+        return Some(Peer {
+            host: "",
+            address: Some(address),
+            port,
+        });
     }
-    (!name(host).is_empty()).then_some(Peer { host, address: None, port })
+    (!name(host).is_empty()).then_some(Peer {
+        host,
+        address: None,
+        port,
+    })
 }
 
 fn port_behind(rest: &str) -> (Option<u16>, &str) {
-    let Some(digits) = rest.strip_prefix(':') else { return (None, rest) };
+    let Some(digits) = rest.strip_prefix(':') else {
+        return (None, rest);
+    };
     let length = digits.bytes().take_while(u8::is_ascii_digit).count();
     let (port, behind) = digits.split_at(length);
-    port.parse().map_or((None, rest), |port| (Some(port), behind))
+    port.parse()
+        .map_or((None, rest), |port| (Some(port), behind))
 }
 
 /// A host name, or nothing: logs write `unknown` where they have none.
@@ -69,7 +101,9 @@ fn name(word: &str) -> &str {
     let plausible = !word.is_empty()
         && word.len() <= 253
         && word != "unknown"
-        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
     if plausible { word } else { "" }
 }
 
@@ -80,9 +114,27 @@ mod tests {
     #[test]
     fn parties_as_logs_write_them() {
         for (text, host, address, port, rest) in [
-            ("to mx.example[192.0.2.1]:25: TLSv1.2", "mx.example", "192.0.2.1", Some(25), ": TLSv1.2"),
-            ("postfix/smtp[99]: to mx.example[2001:db8::1]:25", "mx.example", "2001:db8::1", Some(25), ""),
-            ("H=mx.example [192.0.2.1] X=TLS", "mx.example", "192.0.2.1", None, " X=TLS"),
+            (
+                "to mx.example[192.0.2.1]:25: TLSv1.2",
+                "mx.example",
+                "192.0.2.1",
+                Some(25),
+                ": TLSv1.2",
+            ),
+            (
+                "postfix/smtp[99]: to mx.example[2001:db8::1]:25",
+                "mx.example",
+                "2001:db8::1",
+                Some(25),
+                "",
+            ),
+            (
+                "H=mx.example [192.0.2.1] X=TLS",
+                "mx.example",
+                "192.0.2.1",
+                None,
+                " X=TLS",
+            ),
             ("from unknown[192.0.2.9]", "", "192.0.2.9", None, ""),
         ] {
             let (peer, behind) = bracketed(text).unwrap();
@@ -94,10 +146,20 @@ mod tests {
 
     #[test]
     fn parties_as_people_type_them() {
-        assert_eq!(typed("mx.example:25").unwrap(), Peer { host: "mx.example", address: None, port: Some(25) });
+        assert_eq!(
+            typed("mx.example:25").unwrap(),
+            Peer {
+                host: "mx.example",
+                address: None,
+                port: Some(25)
+            }
+        );
         assert_eq!(typed("smtp://mx.example").unwrap().host, "mx.example");
         assert_eq!(typed("[::1]:2525").unwrap().port, Some(2525));
-        assert_eq!(typed("192.0.2.1:25").unwrap().address, Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(
+            typed("192.0.2.1:25").unwrap().address,
+            Some("192.0.2.1".parse().unwrap())
+        );
         assert_eq!(typed("::1").unwrap().address, Some("::1".parse().unwrap()));
         assert_eq!(typed("not a host"), None);
     }
