@@ -11,7 +11,11 @@ use std::{
 };
 
 fn hoofbeat(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hoofbeat")).args(arguments).stdin(Stdio::null()).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_hoofbeat"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 fn status(output: &Output) -> i32 {
@@ -62,7 +66,10 @@ fn a_clean_server_is_clear_and_sees_one_connection() {
     assert_eq!(document["connections"], 1);
     assert_eq!(clean.lab.connections(), 1);
     let started = document["started"].as_str().unwrap();
-    assert!(started.ends_with('Z') && started.contains('T'), "{started} is not RFC 3339 in UTC");
+    assert!(
+        started.ends_with('Z') && started.contains('T'),
+        "{started} is not RFC 3339 in UTC"
+    );
 }
 
 #[test]
@@ -71,20 +78,36 @@ fn interference_is_two_and_cites_its_bytes() {
     let output = masked.check(&["--json"]);
     assert_eq!(status(&output), 2, "{output:?}");
     let finding = &json(&output)["findings"][0];
-    assert_eq!((&finding["mechanism"], &finding["product"]), (&"capability-masked".into(), &"cisco-asa".into()));
-    let cited = finding["evidence"].as_array().unwrap().iter().any(|evidence| {
-        evidence["excerpt"].as_str().is_some_and(|text| text.starts_with("XXXXXXXA"))
-            && evidence["bytes"].is_array()
-            && evidence["step"].is_u64()
-    });
+    assert_eq!(
+        (&finding["mechanism"], &finding["product"]),
+        (&"capability-masked".into(), &"cisco-asa".into())
+    );
+    let cited = finding["evidence"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|evidence| {
+            evidence["excerpt"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("XXXXXXXA"))
+                && evidence["bytes"].is_array()
+                && evidence["step"].is_u64()
+        });
     assert!(cited, "{finding:#}");
     assert!(!finding["remedies"].as_array().unwrap().is_empty());
-    assert!(masked.lab.connections() <= 12, "{} connections", masked.lab.connections());
+    assert!(
+        masked.lab.connections() <= 12,
+        "{} connections",
+        masked.lab.connections()
+    );
 }
 
 #[test]
 fn the_servers_own_doing_is_one() {
-    for (id, mechanism) in [("no-tls-postfix", "not-offered"), ("cert-expired", "certificate-invalid")] {
+    for (id, mechanism) in [
+        ("no-tls-postfix", "not-offered"),
+        ("cert-expired", "certificate-invalid"),
+    ] {
         let output = Box::start(id).check(&["--json"]);
         assert_eq!(status(&output), 1, "{id}: {output:?}");
         assert_eq!(json(&output)["findings"][0]["mechanism"], mechanism);
@@ -93,15 +116,33 @@ fn the_servers_own_doing_is_one() {
 
 #[test]
 fn an_archive_is_judged_again_to_the_same_verdict() {
-    for id in ["clean-imap", "cisco-asa-gen2", "untangle-spam-blocker", "no-tls-postfix", "norton-2002"] {
+    for id in [
+        "clean-imap",
+        "cisco-asa-gen2",
+        "untangle-spam-blocker",
+        "no-tls-postfix",
+        "norton-2002",
+    ] {
         let subject = Box::start(id);
         let archive = subject.file("kept.jsonl");
         let live = json(&subject.check(&["--json", "--archive", &archive]));
         let again = hoofbeat(&["explain", "--json", &archive]);
         let offline = json(&again);
         assert_eq!(offline["overall"], live["overall"], "{id}");
-        for part in ["verdict", "mechanism", "product", "location", "confidence", "encryption", "evidence", "weaknesses"] {
-            assert_eq!(offline["findings"][0][part], live["findings"][0][part], "{id}: {part}");
+        for part in [
+            "verdict",
+            "mechanism",
+            "product",
+            "location",
+            "confidence",
+            "encryption",
+            "evidence",
+            "weaknesses",
+        ] {
+            assert_eq!(
+                offline["findings"][0][part], live["findings"][0][part],
+                "{id}: {part}"
+            );
         }
     }
 }
@@ -132,14 +173,22 @@ fn wrong_usage_is_sixty_four() {
         &["check", "gopher://example.org"],
         &["check", "--ca", "/no/such/file", "smtp://127.0.0.1:1"],
         &["check", "--resolver", "not an address", "example.org"],
-        &["check", "--ehlo", "a\r\nMAIL FROM:<x@y>", "smtp://127.0.0.1:1"],
+        &[
+            "check",
+            "--ehlo",
+            "a\r\nMAIL FROM:<x@y>",
+            "smtp://127.0.0.1:1",
+        ],
         &["explain"],
         &["lab", "serve", "no-such-box"],
         &["lab", "serve", "clean-postfix", "--listen", "192.0.2.1:25"],
     ] {
         let output = hoofbeat(arguments);
         assert_eq!(status(&output), 64, "{arguments:?}: {output:?}");
-        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}: {output:?}");
+        assert!(
+            !output.stderr.is_empty() && output.stdout.is_empty(),
+            "{arguments:?}: {output:?}"
+        );
     }
 }
 
@@ -151,7 +200,9 @@ fn what_cannot_be_read_is_three_with_a_sentence() {
         std::fs::write(&path, bytes).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let noise: Vec<u8> = (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise: Vec<u8> = (0..4096_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let files = [
         write("empty", b""),
         write("noise", &noise),
@@ -164,7 +215,10 @@ fn what_cannot_be_read_is_three_with_a_sentence() {
     for file in &files {
         let output = hoofbeat(&["explain", file]);
         assert_eq!(status(&output), 3, "{file}: {output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(file), "{file}: {output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(file),
+            "{file}: {output:?}"
+        );
     }
 }
 
@@ -173,12 +227,29 @@ fn a_closed_port_and_a_silent_one_are_unreachable() {
     // Bound and not listening: nobody else can take the port meanwhile.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap().to_string();
-    let output = hoofbeat(&["check", "--json", "--no-controls", "--timeout", "3", &silent]);
+    let output = hoofbeat(&[
+        "check",
+        "--json",
+        "--no-controls",
+        "--timeout",
+        "3",
+        &silent,
+    ]);
     assert_eq!(status(&output), 3, "{output:?}");
     let verdict = &json(&output)["overall"]["verdict"];
-    assert!(verdict == "inconclusive" || verdict == "unreachable", "{verdict}");
+    assert!(
+        verdict == "inconclusive" || verdict == "unreachable",
+        "{verdict}"
+    );
     drop(listener);
-    let output = hoofbeat(&["check", "--json", "--no-controls", "--timeout", "3", &silent]);
+    let output = hoofbeat(&[
+        "check",
+        "--json",
+        "--no-controls",
+        "--timeout",
+        "3",
+        &silent,
+    ]);
     assert_eq!(status(&output), 3);
     assert_eq!(json(&output)["overall"]["verdict"], "unreachable");
 }
@@ -188,18 +259,42 @@ fn the_worst_of_several_targets_decides_and_their_order_stays() {
     let (clean, masked) = (Box::start("clean-postfix"), Box::start("cisco-asa-gen2"));
     let (ca, first, second) = (clean.file("ca.pem"), clean.lab.url(), masked.lab.url());
     let archive = clean.file("both.jsonl");
-    let output = hoofbeat(&["check", "--json", "--no-controls", "--ca", &ca, "--archive", &archive, &first, &second]);
+    let output = hoofbeat(&[
+        "check",
+        "--json",
+        "--no-controls",
+        "--ca",
+        &ca,
+        "--archive",
+        &archive,
+        &first,
+        &second,
+    ]);
     assert_eq!(status(&output), 2, "{output:?}");
-    let lines: Vec<Value> =
-        output.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
-    assert_eq!(lines.iter().map(|l| l["target"].as_str().unwrap()).collect::<Vec<_>>(), [first, second]);
+    let lines: Vec<Value> = output
+        .stdout
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect();
+    assert_eq!(
+        lines
+            .iter()
+            .map(|l| l["target"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        [first, second]
+    );
     let ids: Vec<String> = std::fs::read_to_string(archive)
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string())
         .collect();
     let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
-    assert_eq!(distinct.len(), ids.len(), "measurement ids are unique in an archive: {ids:?}");
+    assert_eq!(
+        distinct.len(),
+        ids.len(),
+        "measurement ids are unique in an archive: {ids:?}"
+    );
 }
 
 #[test]
@@ -207,7 +302,10 @@ fn text_for_people_has_no_colour_in_a_pipe_and_survives_a_closed_one() {
     let masked = Box::start("cisco-asa-gen2");
     let output = masked.check(&[]);
     assert!(!output.stdout.contains(&0x1b), "escape codes in a pipe");
-    assert!(output.stderr.is_empty(), "progress outside a terminal: {output:?}");
+    assert!(
+        output.stderr.is_empty(),
+        "progress outside a terminal: {output:?}"
+    );
     let mut child = Command::new(env!("CARGO_BIN_EXE_hoofbeat"))
         .args(["lab", "list"])
         .stdout(Stdio::piped())
@@ -236,7 +334,10 @@ fn explain_reads_standard_input() {
         .unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(status(&output), 2, "{output:?}");
-    assert_eq!(json(&output)["findings"][0]["mechanism"], "capability-masked");
+    assert_eq!(
+        json(&output)["findings"][0]["mechanism"],
+        "capability-masked"
+    );
 }
 
 #[test]
@@ -252,7 +353,10 @@ fn man_pages_and_completions_come_from_the_definitions() {
     assert!(check.contains("no\\-controls"), "options are in the page");
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let output = hoofbeat(&["completions", shell]);
-        assert!(status(&output) == 0 && String::from_utf8_lossy(&output.stdout).contains("no-controls"), "{shell}");
+        assert!(
+            status(&output) == 0 && String::from_utf8_lossy(&output.stdout).contains("no-controls"),
+            "{shell}"
+        );
     }
 }
 
@@ -260,19 +364,35 @@ fn man_pages_and_completions_come_from_the_definitions() {
 fn every_box_and_look_alike_gets_its_verdict() {
     let output = hoofbeat(&["demo", "--all"]);
     let text = String::from_utf8_lossy(&output.stdout);
-    let wrong: Vec<&str> = text.lines().filter(|line| line.contains("EXPECTED ")).collect();
-    assert!(wrong.is_empty() && status(&output) == 0, "{}\n{output:?}", wrong.join("\n"));
+    let wrong: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("EXPECTED "))
+        .collect();
+    assert!(
+        wrong.is_empty() && status(&output) == 0,
+        "{}\n{output:?}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn the_words_of_the_contract_are_in_the_docs() {
-    let contract = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnosis-v1.md")).unwrap();
+    let contract =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnosis-v1.md"))
+            .unwrap();
     let words = hoofbeat_diagnosis::Mechanism::ALL
         .iter()
         .map(|m| m.word())
         .chain(hoofbeat_diagnosis::Weakness::ALL.iter().map(|w| w.word()))
-        .chain(hoofbeat_diagnosis::LocationClass::ALL.iter().map(|l| l.word()));
+        .chain(
+            hoofbeat_diagnosis::LocationClass::ALL
+                .iter()
+                .map(|l| l.word()),
+        );
     for word in words {
-        assert!(contract.contains(word), "{word} is not in docs/diagnosis-v1.md");
+        assert!(
+            contract.contains(word),
+            "{word} is not in docs/diagnosis-v1.md"
+        );
     }
 }

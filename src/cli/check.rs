@@ -20,7 +20,10 @@ use super::{
 pub(super) async fn run(settings: CheckSettings) -> Result<u8, Stop> {
     let mut archive = match &settings.archive {
         Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
-            Stop::usage(format!("--archive: cannot write {}: {error}", path.display()))
+            Stop::usage(format!(
+                "--archive: cannot write {}: {error}",
+                path.display()
+            ))
         })?)),
         None => None,
     };
@@ -28,7 +31,11 @@ pub(super) async fn run(settings: CheckSettings) -> Result<u8, Stop> {
     let subjects: Vec<_> = if settings.targets.is_empty() {
         vec![(String::new(), None)]
     } else {
-        settings.targets.iter().map(|(typed, target)| (typed.clone(), Some(target))).collect()
+        settings
+            .targets
+            .iter()
+            .map(|(typed, target)| (typed.clone(), Some(target)))
+            .collect()
     };
     let line = Line::new(settings.output.progress);
     let mut answers = futures_util::stream::iter(subjects)
@@ -54,7 +61,12 @@ pub(super) fn show(answer: &Answer, output: OutputSettings) {
     if output.json {
         render::print(&format!("{}\n", json(answer)));
     } else {
-        render::print(&render::text::report(&answer.target, &answer.diagnosis, &answer.measurements, output.detail));
+        render::print(&render::text::report(
+            &answer.target,
+            &answer.diagnosis,
+            &answer.measurements,
+            output.detail,
+        ));
     }
 }
 
@@ -62,19 +74,30 @@ pub(super) fn show(answer: &Answer, output: OutputSettings) {
 pub(super) fn json(answer: &Answer) -> String {
     let started = time::OffsetDateTime::from_unix_timestamp(answer.started)
         .ok()
-        .and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok())
+        .and_then(|moment| {
+            moment
+                .format(&time::format_description::well_known::Rfc3339)
+                .ok()
+        })
         .unwrap_or_default();
     let header = Header {
         tool: TOOL.to_owned(),
         started,
         target: answer.target.clone(),
-        vantage: answer.measurements.first().map(|m| m.vantage.clone()).unwrap_or_default(),
+        vantage: answer
+            .measurements
+            .first()
+            .map(|m| m.vantage.clone())
+            .unwrap_or_default(),
         connections: answer.connections,
         elapsed_ms: answer.elapsed.as_millis().try_into().unwrap_or(u64::MAX),
     };
     serde_json::to_string(&report(&answer.diagnosis, &header)).unwrap_or_else(|error| {
         // All members are strings, numbers and lists of them; this cannot fail but must not be silent.
-        format!("{{\"schema\":\"hoofbeat.diagnosis/1\",\"error\":{:?}}}", error.to_string())
+        format!(
+            "{{\"schema\":\"hoofbeat.diagnosis/1\",\"error\":{:?}}}",
+            error.to_string()
+        )
     })
 }
 

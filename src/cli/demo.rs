@@ -38,7 +38,10 @@ impl Outcome {
         let Some(finding) = self.answer.diagnosis.findings.first() else {
             return self.answer.diagnosis.overall.verdict.to_string();
         };
-        finding.mechanism.map_or_else(|| finding.verdict.to_string(), |m| format!("{}, {m}", finding.verdict))
+        finding.mechanism.map_or_else(
+            || finding.verdict.to_string(),
+            |m| format!("{}, {m}", finding.verdict),
+        )
     }
 
     fn as_expected(&self) -> bool {
@@ -54,9 +57,15 @@ impl Outcome {
 /// Runs the command: 0 when every box got its expected verdict, 1 otherwise.
 pub(super) async fn run(typed: typed::Demo) -> Result<u8, Stop> {
     let began = Instant::now();
-    let chosen: Vec<&'static Scenario> = Scenario::all().iter().filter(|s| typed.all || s.demo).collect();
+    let chosen: Vec<&'static Scenario> = Scenario::all()
+        .iter()
+        .filter(|s| typed.all || s.demo)
+        .collect();
     let line = Line::new(!typed.json);
-    line.say(format!("starting {} lab servers and boxes on loopback", chosen.len()));
+    line.say(format!(
+        "starting {} lab servers and boxes on loopback",
+        chosen.len()
+    ));
     let timeout = if typed.all { TIMEOUT_ALL } else { TIMEOUT };
     let total = chosen.len();
     let mut running = futures_util::stream::iter(chosen)
@@ -65,20 +74,38 @@ pub(super) async fn run(typed: typed::Demo) -> Result<u8, Stop> {
     let mut outcomes = Vec::with_capacity(total);
     while let Some(outcome) = running.next().await {
         let outcome = outcome?;
-        line.say(format!("{} of {total} checked, last: {}", outcomes.len() + 1, outcome.scenario.id));
+        line.say(format!(
+            "{} of {total} checked, last: {}",
+            outcomes.len() + 1,
+            outcome.scenario.id
+        ));
         outcomes.push(outcome);
     }
     drop(running);
     drop(line);
     // As the lab lists them, not as they happened to finish.
-    outcomes.sort_by_key(|outcome| Scenario::all().iter().position(|s| s.id == outcome.scenario.id));
-    let right = outcomes.iter().filter(|outcome| outcome.as_expected()).count();
+    outcomes.sort_by_key(|outcome| {
+        Scenario::all()
+            .iter()
+            .position(|s| s.id == outcome.scenario.id)
+    });
+    let right = outcomes
+        .iter()
+        .filter(|outcome| outcome.as_expected())
+        .count();
     if typed.json {
-        render::print(&outcomes.iter().map(|o| format!("{}\n", json(&o.answer))).collect::<String>());
+        render::print(
+            &outcomes
+                .iter()
+                .map(|o| format!("{}\n", json(&o.answer)))
+                .collect::<String>(),
+        );
     } else {
         render::print(&overview(&outcomes));
         if let Some(shown) = outcomes.iter().find(|outcome| outcome.scenario.id == SHOWN) {
-            render::print(&format!("\nThe full report of {SHOWN}, as `hoofbeat check` prints it:\n\n"));
+            render::print(&format!(
+                "\nThe full report of {SHOWN}, as `hoofbeat check` prints it:\n\n"
+            ));
             render::print(&render::text::report(
                 &shown.answer.target,
                 &shown.answer.diagnosis,
@@ -87,21 +114,34 @@ pub(super) async fn run(typed: typed::Demo) -> Result<u8, Stop> {
             ));
         }
         let seconds = began.elapsed().as_secs_f64();
-        render::print(&format!("\n{right} of {total} as expected, in {seconds:.1} s\n"));
+        render::print(&format!(
+            "\n{right} of {total} as expected, in {seconds:.1} s\n"
+        ));
     }
     Ok(u8::from(right != total))
 }
 
 async fn one(scenario: &'static Scenario, timeout: Duration, line: &Line) -> Result<Outcome, Stop> {
-    let failed = |error: &dyn std::fmt::Display| Stop::bug(format!("demo: {}: {error}", scenario.id));
-    let lab = Lab::start(scenario, None, None).await.map_err(|error| failed(&error))?;
+    let failed =
+        |error: &dyn std::fmt::Display| Stop::bug(format!("demo: {}: {error}", scenario.id));
+    let lab = Lab::start(scenario, None, None)
+        .await
+        .map_err(|error| failed(&error))?;
     let typed = lab.url();
     let target = Target::parse(&typed).map_err(|error| failed(&error))?;
     let parse = |url: &str| Target::parse(url).map_err(|error| failed(&error));
     let settings = InquirySettings {
         controls: Controls::Own(vec![parse(&lab.control_url())?]),
-        siblings: lab.siblings.iter().map(|sibling| parse(&format!("{}://{}", sibling.scheme, sibling.address))).collect::<Result<_, Stop>>()?,
-        trust: Arc::new(Trust::none().with_pem(lab.ca_pem.as_bytes()).map_err(|error| failed(&error))?),
+        siblings: lab
+            .siblings
+            .iter()
+            .map(|sibling| parse(&format!("{}://{}", sibling.scheme, sibling.address)))
+            .collect::<Result<_, Stop>>()?,
+        trust: Arc::new(
+            Trust::none()
+                .with_pem(lab.ca_pem.as_bytes())
+                .map_err(|error| failed(&error))?,
+        ),
         resolver: Resolver::system(),
         route: Route::Direct,
         families: Families::Both,
@@ -111,14 +151,20 @@ async fn one(scenario: &'static Scenario, timeout: Duration, line: &Line) -> Res
         thorough: scenario.thorough,
         numbering: Arc::default(),
     };
-    let answer = inquire(&typed, Some(&target), &settings, &|step| line.show(&scenario.id, step)).await;
+    let answer = inquire(&typed, Some(&target), &settings, &|step| {
+        line.show(&scenario.id, step)
+    })
+    .await;
     lab.stop().await;
     Ok(Outcome { scenario, answer })
 }
 
 fn expected(scenario: &Scenario) -> String {
     let wanted = &scenario.expected;
-    wanted.mechanism.map_or_else(|| wanted.verdict.to_string(), |m| format!("{}, {m}", wanted.verdict))
+    wanted.mechanism.map_or_else(
+        || wanted.verdict.to_string(),
+        |m| format!("{}, {m}", wanted.verdict),
+    )
 }
 
 fn overview(outcomes: &[Outcome]) -> String {
@@ -133,9 +179,16 @@ fn overview(outcomes: &[Outcome]) -> String {
                 finding.map_or_else(String::new, |f| f.location.class.to_string()),
                 format!("{:.2} s", outcome.answer.elapsed.as_secs_f64()),
                 outcome.answer.connections.to_string(),
-                if outcome.as_expected() { "as expected".to_owned() } else { format!("EXPECTED {}", expected(outcome.scenario)) },
+                if outcome.as_expected() {
+                    "as expected".to_owned()
+                } else {
+                    format!("EXPECTED {}", expected(outcome.scenario))
+                },
             ]
         })
         .collect();
-    columns(&["BOX", "VERDICT", "PRODUCT", "PLACE", "TIME", "CONN.", ""], &rows)
+    columns(
+        &["BOX", "VERDICT", "PRODUCT", "PLACE", "TIME", "CONN.", ""],
+        &rows,
+    )
 }

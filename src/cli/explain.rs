@@ -23,7 +23,10 @@ pub(super) fn run(typed: &typed::Explain) -> Result<u8, Stop> {
                     eprintln!("hoofbeat: {}: {note}", file.display());
                 }
                 for measurement in read.measurements {
-                    cases.entry(measurement.target.clone()).or_default().push(measurement);
+                    cases
+                        .entry(measurement.target.clone())
+                        .or_default()
+                        .push(measurement);
                 }
             }
             Err(error) => {
@@ -33,21 +36,45 @@ pub(super) fn run(typed: &typed::Explain) -> Result<u8, Stop> {
         }
     }
     for (target, measurements) in cases {
-        let now = measurements.iter().map(|m| m.started).max().filter(|at| *at > 0).unwrap_or_else(wall);
+        let now = measurements
+            .iter()
+            .map(|m| m.started)
+            .max()
+            .filter(|at| *at > 0)
+            .unwrap_or_else(wall);
         let diagnosis = diagnose(&Case {
             target: &target,
             measurements: &measurements,
-            settings: Settings { now, thorough: false, declined: Vec::new() },
+            settings: Settings {
+                now,
+                thorough: false,
+                declined: Vec::new(),
+            },
         });
         statuses.push(diagnosis.exit_status());
-        let connections = measurements.iter().filter(|m| m.dialogue().is_some()).count();
+        let connections = measurements
+            .iter()
+            .filter(|m| m.dialogue().is_some())
+            .count();
         let started = measurements.iter().map(|m| m.started).min().unwrap_or(now);
         let elapsed = began.elapsed().max(Duration::from_millis(0));
-        show(&Answer { target, diagnosis, measurements, connections, started, elapsed }, output);
+        show(
+            &Answer {
+                target,
+                diagnosis,
+                measurements,
+                connections,
+                started,
+                elapsed,
+            },
+            output,
+        );
     }
     Ok(worst(statuses).unwrap_or(INCONCLUSIVE))
 }
 
 fn wall() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX))
 }

@@ -5,12 +5,14 @@ use hoofbeat_diagnosis::{Case, Diagnosis, Question, Settings, diagnose};
 use hoofbeat_net::Families;
 use hoofbeat_observation::{Measurement, Role, Scheme, Service, Variation};
 use hoofbeat_probe::{
-    Ask, Context, Control, Progress, Run, Target, built_in_controls, control_asks, discover, negative_control,
-    policy_facts, run, sibling_asks,
+    Ask, Context, Control, Progress, Run, Target, built_in_controls, control_asks, discover,
+    negative_control, policy_facts, run, sibling_asks,
 };
 use std::{collections::BTreeSet, time::Duration};
 
-use super::settings::{CONTROLS, Controls, InquirySettings, LEAST_FOR_A_ROUND, NETWORK_SCHEMES, ROUNDS};
+use super::settings::{
+    CONTROLS, Controls, InquirySettings, LEAST_FOR_A_ROUND, NETWORK_SCHEMES, ROUNDS,
+};
 
 /// The judge's name for the plain dialogue.
 const BASELINE: &str = "baseline";
@@ -56,7 +58,11 @@ pub(super) async fn inquire(
         None => inquiry.network().await,
     }
     let diagnosis = inquiry.settle().await;
-    let connections = inquiry.measurements.iter().filter(|m| m.dialogue().is_some()).count();
+    let connections = inquiry
+        .measurements
+        .iter()
+        .filter(|m| m.dialogue().is_some())
+        .count();
     Answer {
         target: typed.to_owned(),
         diagnosis,
@@ -71,12 +77,17 @@ impl Inquiry<'_> {
     /// Baselines of the target's services, and the domain's policy facts beside them.
     async fn first_look(&mut self, target: &Target) {
         let discovery = discover(target, self.context).await;
-        self.measurements.extend(discovery.measurements.iter().cloned());
+        self.measurements
+            .extend(discovery.measurements.iter().cloned());
         for (service, why) in &discovery.skipped {
-            self.declined.push((BASELINE.to_owned(), format!("{service}: {why}")));
+            self.declined
+                .push((BASELINE.to_owned(), format!("{service}: {why}")));
         }
         let asks = discovery.asks.clone();
-        let (ran, facts) = tokio::join!(run(asks, self.context, self.progress), policy_facts(&discovery, self.context));
+        let (ran, facts) = tokio::join!(
+            run(asks, self.context, self.progress),
+            policy_facts(&discovery, self.context)
+        );
         self.take(ran);
         self.measurements.extend(facts);
     }
@@ -87,7 +98,11 @@ impl Inquiry<'_> {
         for scheme in NETWORK_SCHEMES {
             asks.extend(self.controls(scheme, scheme.default_port()).await);
         }
-        asks.push(negative_control(Scheme::Smtp, Scheme::Smtp.default_port(), false));
+        asks.push(negative_control(
+            Scheme::Smtp,
+            Scheme::Smtp.default_port(),
+            false,
+        ));
         self.ask(asks).await;
     }
 
@@ -95,8 +110,12 @@ impl Inquiry<'_> {
     async fn settle(&mut self) -> Diagnosis {
         for _ in 0..ROUNDS {
             let diagnosis = self.judge();
-            let open: Vec<Question> =
-                diagnosis.questions.iter().filter(|question| !self.asked.contains(question)).cloned().collect();
+            let open: Vec<Question> = diagnosis
+                .questions
+                .iter()
+                .filter(|question| !self.asked.contains(question))
+                .cloned()
+                .collect();
             if open.is_empty() {
                 return diagnosis;
             }
@@ -129,21 +148,26 @@ impl Inquiry<'_> {
 
     /// A question as connections to make; none where it cannot be asked, which is noted.
     async fn asks_for(&mut self, question: &Question) -> Vec<Ask> {
-        let again = |service: &Service, variation| vec![Ask::new(service.clone(), Role::Target, variation)];
+        let again =
+            |service: &Service, variation| vec![Ask::new(service.clone(), Role::Target, variation)];
         let asks = match question {
             Question::Differential(service) => again(service, Variation::Differential),
             Question::MixedCase(service) => again(service, Variation::MixedCase),
             Question::SplitVerb(service) => again(service, Variation::SplitVerb),
             Question::LegacyTls(service) => again(service, Variation::LegacyTls),
             Question::Injection(service) => again(service, Variation::Injection),
-            Question::Repeat(service, times) => {
-                (0..*times).flat_map(|_| again(service, Variation::Repeat)).collect()
-            }
+            Question::Repeat(service, times) => (0..*times)
+                .flat_map(|_| again(service, Variation::Repeat))
+                .collect(),
             Question::Siblings(service) => self.siblings(service).await,
             Question::Controls(scheme, port) => self.controls(*scheme, *port).await,
             Question::NegativeControl(port) if self.asks_strangers() => {
                 let over_v6 = self.context.families == Families::OnlyV6;
-                vec![negative_control(Scheme::of_port(*port).unwrap_or(Scheme::Smtp), *port, over_v6)]
+                vec![negative_control(
+                    Scheme::of_port(*port).unwrap_or(Scheme::Smtp),
+                    *port,
+                    over_v6,
+                )]
             }
             Question::NegativeControl(_) => Vec::new(),
         };
@@ -168,22 +192,37 @@ impl Inquiry<'_> {
 
     /// The same host elsewhere: services that the user named, its other addresses and usual ports.
     async fn siblings(&mut self, service: &Service) -> Vec<Ask> {
-        let known: Vec<Service> =
-            self.measurements.iter().filter_map(|m| Some(m.dialogue()?.service.clone())).collect();
+        let known: Vec<Service> = self
+            .measurements
+            .iter()
+            .filter_map(|m| Some(m.dialogue()?.service.clone()))
+            .collect();
         let mut asks = sibling_asks(service, &known, self.context).await;
         for target in &self.settings.siblings {
             let discovery = discover(target, self.context).await;
             self.measurements.extend(discovery.measurements);
-            asks.extend(discovery.asks.into_iter().map(|ask| Ask { role: Role::Sibling, ..ask }));
+            asks.extend(discovery.asks.into_iter().map(|ask| Ask {
+                role: Role::Sibling,
+                ..ask
+            }));
         }
         asks
     }
 
     /// Whether servers of others may be contacted for comparison, and would tell anything.
     fn asks_strangers(&self) -> bool {
-        let mut targets = self.measurements.iter().filter_map(Measurement::dialogue).filter(|d| d.role == Role::Target);
+        let mut targets = self
+            .measurements
+            .iter()
+            .filter_map(Measurement::dialogue)
+            .filter(|d| d.role == Role::Target);
         matches!(self.settings.controls, Controls::BuiltIn)
-            && !targets.any(|dialogue| dialogue.service.address.is_some_and(|address| address.is_loopback()))
+            && !targets.any(|dialogue| {
+                dialogue
+                    .service
+                    .address
+                    .is_some_and(|address| address.is_loopback())
+            })
     }
 
     /// Control servers of a scheme, each pinned to one address.
@@ -191,7 +230,10 @@ impl Inquiry<'_> {
         let chosen: Vec<Control> = match &self.settings.controls {
             Controls::None => Vec::new(),
             Controls::BuiltIn if !self.asks_strangers() => Vec::new(),
-            Controls::BuiltIn => built_in_controls(scheme, port).take(CONTROLS).cloned().collect(),
+            Controls::BuiltIn => built_in_controls(scheme, port)
+                .take(CONTROLS)
+                .cloned()
+                .collect(),
             Controls::Own(targets) => targets
                 .iter()
                 .map(Control::of_user)
@@ -211,13 +253,17 @@ impl Inquiry<'_> {
 
     fn take(&mut self, run: Run) {
         for (ask, why) in run.not_run {
-            self.declined.push((test_id(ask.variation).to_owned(), format!("{}: {why}", ask.service)));
+            self.declined.push((
+                test_id(ask.variation).to_owned(),
+                format!("{}: {why}", ask.service),
+            ));
         }
         self.measurements.extend(run.measurements);
     }
 
     fn decline(&mut self, question: &Question, why: &str) {
-        self.declined.push((question.id().to_owned(), why.to_owned()));
+        self.declined
+            .push((question.id().to_owned(), why.to_owned()));
     }
 }
 

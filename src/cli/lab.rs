@@ -9,7 +9,13 @@ use super::{Stop, render, typed};
 pub(super) async fn run(typed: typed::Lab) -> Result<u8, Stop> {
     match typed.verb {
         typed::LabVerb::List { json } => list(json),
-        typed::LabVerb::Serve { id, listen, upstream, ca_out, beyond_loopback } => {
+        typed::LabVerb::Serve {
+            id,
+            listen,
+            upstream,
+            ca_out,
+            beyond_loopback,
+        } => {
             for address in [listen, upstream].into_iter().flatten() {
                 refuse_foreign(address, beyond_loopback)?;
             }
@@ -52,11 +58,22 @@ fn list(json: bool) -> Result<u8, Stop> {
     let rows: Vec<Vec<String>> = Scenario::all()
         .iter()
         .map(|s| {
-            let mechanism = s.expected.mechanism.map_or_else(String::new, |m| format!(", {m}"));
-            vec![s.id.clone(), s.scheme.to_string(), format!("{}{mechanism}", s.expected.verdict), s.title.clone()]
+            let mechanism = s
+                .expected
+                .mechanism
+                .map_or_else(String::new, |m| format!(", {m}"));
+            vec![
+                s.id.clone(),
+                s.scheme.to_string(),
+                format!("{}{mechanism}", s.expected.verdict),
+                s.title.clone(),
+            ]
         })
         .collect();
-    render::print(&render::table::columns(&["BOX", "SCHEME", "EXPECTED", "WHAT IT IS"], &rows));
+    render::print(&render::table::columns(
+        &["BOX", "SCHEME", "EXPECTED", "WHAT IT IS"],
+        &rows,
+    ));
     Ok(0)
 }
 
@@ -66,17 +83,25 @@ async fn serve(
     upstream: Option<SocketAddr>,
     ca_out: Option<&std::path::Path>,
 ) -> Result<u8, Stop> {
-    let scenario = Scenario::by_id(id)
-        .ok_or_else(|| Stop::usage(format!("no box is called {id:?}; `hoofbeat lab list` names them all")))?;
+    let scenario = Scenario::by_id(id).ok_or_else(|| {
+        Stop::usage(format!(
+            "no box is called {id:?}; `hoofbeat lab list` names them all"
+        ))
+    })?;
     let started = match upstream {
         // Beyond loopback was allowed by now.
         Some(upstream) => Lab::start_in_front_of_any(scenario, listen, upstream).await,
         None => Lab::start(scenario, listen, None).await,
     };
-    let running = started.map_err(|error| Stop::unreadable(format!("cannot start {id}: {error}")))?;
+    let running =
+        started.map_err(|error| Stop::unreadable(format!("cannot start {id}: {error}")))?;
     if let Some(path) = ca_out {
-        std::fs::write(path, &running.ca_pem)
-            .map_err(|error| Stop::usage(format!("--ca-out: cannot write {}: {error}", path.display())))?;
+        std::fs::write(path, &running.ca_pem).map_err(|error| {
+            Stop::usage(format!(
+                "--ca-out: cannot write {}: {error}",
+                path.display()
+            ))
+        })?;
     }
     render::print(&format!(
         "{}: {}\nready: {}://{}\nstop with Ctrl-C\n",
@@ -84,5 +109,7 @@ async fn serve(
     ));
     let interrupted = tokio::signal::ctrl_c().await;
     running.stop().await;
-    interrupted.map(|()| 0).map_err(|error| Stop::bug(format!("cannot wait for Ctrl-C: {error}")))
+    interrupted
+        .map(|()| 0)
+        .map_err(|error| Stop::bug(format!("cannot wait for Ctrl-C: {error}")))
 }

@@ -7,8 +7,12 @@ use super::{Stop, render, typed};
 
 /// Writes `hoofbeat.1` and a page for each subcommand.
 pub(super) fn pages(directory: &Path) -> Result<(), Stop> {
-    let failed =
-        |error: io::Error| Stop::unreadable(format!("cannot write man pages into {}: {error}", directory.display()));
+    let failed = |error: io::Error| {
+        Stop::unreadable(format!(
+            "cannot write man pages into {}: {error}",
+            directory.display()
+        ))
+    };
     std::fs::create_dir_all(directory).map_err(failed)?;
     clap_mangen::generate_to(typed::Typed::command(), directory).map_err(failed)
 }

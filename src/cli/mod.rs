@@ -29,13 +29,22 @@ struct Stop {
 }
 impl Stop {
     fn usage(message: impl Into<String>) -> Self {
-        Self { status: WRONG_USAGE, message: message.into() }
+        Self {
+            status: WRONG_USAGE,
+            message: message.into(),
+        }
     }
     fn unreadable(message: impl Into<String>) -> Self {
-        Self { status: INCONCLUSIVE, message: message.into() }
+        Self {
+            status: INCONCLUSIVE,
+            message: message.into(),
+        }
     }
     fn bug(message: impl Into<String>) -> Self {
-        Self { status: OUR_FAULT, message: message.into() }
+        Self {
+            status: OUR_FAULT,
+            message: message.into(),
+        }
     }
 }
 

@@ -11,7 +11,10 @@ impl Line {
     /// A line that is drawn only if wanted and standard error is a terminal.
     pub(super) fn new(wanted: bool) -> Self {
         if !wanted || !std::io::stderr().is_terminal() {
-            return Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
+            return Self(ProgressBar::with_draw_target(
+                None,
+                ProgressDrawTarget::hidden(),
+            ));
         }
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
@@ -23,7 +26,11 @@ impl Line {
 
     /// Shows what is being done.
     pub(super) fn show(&self, target: &str, step: Progress<'_>) {
-        let target = if target.is_empty() { "your network" } else { target };
+        let target = if target.is_empty() {
+            "your network"
+        } else {
+            target
+        };
         let step = match step {
             Progress::Began(ask) => format!("asking {} ({:?})", ask.service, ask.variation),
             Progress::Step(ask, exchange) => format!("{}: {:?}", ask.service, exchange.label),

@@ -96,25 +96,44 @@ pub(super) fn output(typed: typed::Output) -> OutputSettings {
         (_, true) => Detail::Everything,
         _ => Detail::Report,
     };
-    OutputSettings { json: typed.json, detail, progress: !typed.quiet }
+    OutputSettings {
+        json: typed.json,
+        detail,
+        progress: !typed.quiet,
+    }
 }
 
 /// Resolves `check`.
 pub(super) fn check(typed: typed::Check) -> Result<CheckSettings, Stop> {
-    let target = |text: &String| Target::parse(text).map_err(|error| Stop::usage(format!("{text:?}: {error}")));
-    let targets = typed.targets.iter().map(|text| Ok((text.clone(), target(text)?))).collect::<Result<_, Stop>>()?;
+    let target = |text: &String| {
+        Target::parse(text).map_err(|error| Stop::usage(format!("{text:?}: {error}")))
+    };
+    let targets = typed
+        .targets
+        .iter()
+        .map(|text| Ok((text.clone(), target(text)?)))
+        .collect::<Result<_, Stop>>()?;
     let controls = if typed.no_controls {
         Controls::None
     } else if typed.control.is_empty() {
         Controls::BuiltIn
     } else {
-        Controls::Own(typed.control.iter().map(target).collect::<Result<_, Stop>>()?)
+        Controls::Own(
+            typed
+                .control
+                .iter()
+                .map(target)
+                .collect::<Result<_, Stop>>()?,
+        )
     };
     let trust = match &typed.ca {
         Some(path) => {
-            let pem = std::fs::read(path)
-                .map_err(|error| Stop::usage(format!("--ca: cannot read {}: {error}", path.display())))?;
-            Trust::system().with_pem(&pem).map_err(|error| Stop::usage(format!("--ca {}: {error}", path.display())))?
+            let pem = std::fs::read(path).map_err(|error| {
+                Stop::usage(format!("--ca: cannot read {}: {error}", path.display()))
+            })?;
+            Trust::system()
+                .with_pem(&pem)
+                .map_err(|error| Stop::usage(format!("--ca {}: {error}", path.display())))?
         }
         None => Trust::system(),
     };
@@ -122,7 +141,10 @@ pub(super) fn check(typed: typed::Check) -> Result<CheckSettings, Stop> {
         Some(address) => Resolver::at(resolver_address(address)?),
         None => Resolver::system(),
     };
-    let route = typed.route.parse().map_err(|error| Stop::usage(format!("--route {}: {error}", typed.route)))?;
+    let route = typed
+        .route
+        .parse()
+        .map_err(|error| Stop::usage(format!("--route {}: {error}", typed.route)))?;
     Ok(CheckSettings {
         targets,
         output: output(typed.output),
@@ -130,7 +152,11 @@ pub(super) fn check(typed: typed::Check) -> Result<CheckSettings, Stop> {
         jobs: typed.jobs.into(),
         inquiry: InquirySettings {
             controls,
-            siblings: typed.sibling.iter().map(target).collect::<Result<_, Stop>>()?,
+            siblings: typed
+                .sibling
+                .iter()
+                .map(target)
+                .collect::<Result<_, Stop>>()?,
             trust: Arc::new(trust),
             resolver,
             route,
@@ -159,10 +185,15 @@ fn resolver_address(text: &str) -> Result<SocketAddr, Stop> {
 
 /// A name that cannot break out of its command (RFC 5321 §4.1.1.1).
 fn ehlo_name(name: String) -> Result<ClientName, Stop> {
-    let good = !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic());
-    good.then_some(ClientName(name.clone()))
-        .ok_or_else(|| Stop::usage(format!("--ehlo {name:?} is no host name or address literal")))
+    let good =
+        !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic());
+    good.then_some(ClientName(name.clone())).ok_or_else(|| {
+        Stop::usage(format!(
+            "--ehlo {name:?} is no host name or address literal"
+        ))
+    })
 }
 
 /// The schemes that a check of one's own network tries on control servers.
-pub(super) const NETWORK_SCHEMES: [Scheme; 4] = [Scheme::Smtp, Scheme::Submission, Scheme::Imap, Scheme::Pop3];
+pub(super) const NETWORK_SCHEMES: [Scheme; 4] =
+    [Scheme::Smtp, Scheme::Submission, Scheme::Imap, Scheme::Pop3];

@@ -58,11 +58,13 @@ pub struct Output {
 
 /// `hoofbeat check`.
 #[derive(Debug, Args)]
-#[command(after_help = "A target is DOMAIN, HOST, HOST:PORT or SCHEME://HOST[:PORT] with smtp (25), submission (587),\n\
+#[command(
+    after_help = "A target is DOMAIN, HOST, HOST:PORT or SCHEME://HOST[:PORT] with smtp (25), submission (587),\n\
     submissions (465), lmtp (24), imap (143), imaps (993), pop3 (110), pop3s (995) or sieve (4190).\n\
     Without a target the network you are on is checked against servers known to offer TLS.\n\n\
     Examples:\n  hoofbeat check example.org\n  hoofbeat check smtp://mx.example.org --json\n  \
-    hoofbeat check --archive kept.jsonl imap://[2001:db8::7]:143")]
+    hoofbeat check --archive kept.jsonl imap://[2001:db8::7]:143"
+)]
 pub struct Check {
     /// What to check; nothing: the network you are on
     #[arg(value_name = "TARGET")]
@@ -116,9 +118,11 @@ pub struct Check {
 
 /// `hoofbeat explain`.
 #[derive(Debug, Args)]
-#[command(after_help = "Reads telnet and nc sessions, swaks, openssl s_client and gnutls-cli output, S:/C: logs, Postfix and Exim\n\
+#[command(
+    after_help = "Reads telnet and nc sessions, swaks, openssl s_client and gnutls-cli output, S:/C: logs, Postfix and Exim\n\
     logs, pcap and pcapng captures, and Hoofbeat's archives. Credentials and message bodies are never kept.\n\n\
-    Examples:\n  hoofbeat explain session.txt\n  swaks --server mx.example.org --quit-after TLS --tls | hoofbeat explain -")]
+    Examples:\n  hoofbeat explain session.txt\n  swaks --server mx.example.org --quit-after TLS --tls | hoofbeat explain -"
+)]
 pub struct Explain {
     /// What was recorded; - for standard input
     #[arg(value_name = "FILE", required = true)]

@@ -4,9 +4,14 @@
 //! refusal that this server cannot have worded is a contradiction, if, and only if, the rest of the same
 //! session shows which server it is. A dialect that is not listed here accuses nobody.
 //!
-//! Sources: Postfix `src/smtpd`, `src/postscreen`; Exim `src/smtp_in.c`; Sendmail `sendmail/srvrsmtp.c`;
-//! Dovecot `src/login-common`, `src/pop3-login`; field transcripts. `authoritative` is set only where the
-//! replies to STARTTLS were read in source code.
+//! `authoritative` is set only where the replies to STARTTLS were read in source code: Postfix
+//! `smtpd.c` (`starttls_cmd`, `smtpd_proto`) and `postscreen_starttls.c`, Exim `smtp_in.c`, Sendmail
+//! `srvrsmtp.c`, Dovecot's login processes for IMAP, POP3 and ManageSieve; several versions, never all.
+//! The other entries are field transcripts and public documents, good for recognising, not for accusing.
+//!
+//! What reading taught, and guessing had got wrong: a Postfix milter may refuse STARTTLS with any 5xx text
+//! (a 4xx of its is turned into `454 4.3.0`); a Postfix without TLS may call STARTTLS unknown; HELO
+//! restrictions may refuse EHLO; `smtpd_noop_commands` answers `250 2.0.0 Ok`; Exim's ACLs word freely.
 
 use hoofbeat_session::Protocol;
 
@@ -23,6 +28,17 @@ pub(crate) enum Refusal {
     Busy,
     /// The verb was not recognised.
     Unknown,
+}
+
+/// Which replies to STARTTLS come from a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fixed {
+    /// None: settings and filters word them, or not all were read.
+    No,
+    /// Temporary refusals and 3xx; a permanent one may be a filter's.
+    Temporary,
+    /// All of them.
+    All,
 }
 
 /// One server's wording.
@@ -46,14 +62,16 @@ pub(crate) struct Dialect {
     pub(crate) not_advertised: &'static [&'static str],
     /// Temporary refusals of STARTTLS.
     pub(crate) busy: &'static [&'static str],
-    /// Every build answers STARTTLS otherwise than an unknown verb, with TLS and without.
-    pub(crate) distinguishes: bool,
+    /// Words for the unknown that no build gives to STARTTLS, with TLS or without.
+    pub(crate) never_for_starttls: &'static [&'static str],
+    /// It answers STARTTLS before it touches its TLS library: it cannot hang or crash there.
+    pub(crate) answers_at_once: bool,
     /// Its refusals carry enhanced status codes (RFC 2034).
     pub(crate) enhanced: bool,
     /// The refusals above were read in its source: enough to weigh another one against.
     pub(crate) authoritative: bool,
-    /// And no setting can word them otherwise (Exim's ACLs can): another one is foreign.
-    pub(crate) fixed: bool,
+    /// Which of them no setting can word otherwise: another one is foreign.
+    pub(crate) fixed: Fixed,
     /// Keywords it may list, in its order.
     pub(crate) list: &'static [&'static str],
     /// Keywords that it lists in every default configuration.
@@ -84,10 +102,11 @@ const NONE: Dialect = Dialect {
     off: &[],
     not_advertised: &[],
     busy: &[],
-    distinguishes: false,
+    never_for_starttls: &[],
+    answers_at_once: false,
     enhanced: false,
     authoritative: false,
-    fixed: false,
+    fixed: Fixed::No,
     list: &[],
     always: &[],
 };
@@ -119,10 +138,11 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "554 5.5.1 Error: TLS already active",
             "501 5.5.4 Syntax: STARTTLS",
         ],
-        distinguishes: true,
+        never_for_starttls: &["500 5.5.2 Error: command not recognized"],
+        answers_at_once: true,
         enhanced: true,
         authoritative: true,
-        fixed: true,
+        fixed: Fixed::Temporary,
         list: &[
             "PIPELINING",
             "SIZE",
@@ -189,13 +209,14 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "454 4.3.3 %",
             "454 4.3.0 %",
             "454 4.7.0 %",
+            "454 4.7.1 %",
             "503 5.5.0 TLS already active",
+            "503 5.5.0 TLS not permitted during a mail transaction",
             "501 5.5.2 Syntax error (no parameters allowed)",
             "421 %",
         ],
         enhanced: true,
         authoritative: true,
-        fixed: true,
         list: &[
             "ENHANCEDSTATUSCODES",
             "PIPELINING",
@@ -340,9 +361,14 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "BAD TLS is already active.",
             "NO [UNAVAILABLE] %",
         ],
-        distinguishes: true,
+        never_for_starttls: &[
+            "BAD Unknown command.%",
+            "BAD Error in IMAP command received by server.%",
+            "BAD Error in IMAP command %",
+        ],
+        answers_at_once: true,
         authoritative: true,
-        fixed: true,
+        fixed: Fixed::All,
         list: &[
             "IMAP4REV1",
             "SASL-IR",
@@ -403,9 +429,10 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "-ERR TLS is already active.",
             "-ERR [SYS/TEMP] %",
         ],
-        distinguishes: true,
+        never_for_starttls: &["-ERR Unknown command."],
+        answers_at_once: true,
         authoritative: true,
-        fixed: true,
+        fixed: Fixed::All,
         list: &[
             "CAPA",
             "TOP",
@@ -462,9 +489,13 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "NO \"TLS initialization failed.\"",
         ],
         quit: &["OK \"Logout completed.\""],
-        distinguishes: true,
+        never_for_starttls: &[
+            "NO \"Unknown command.\"",
+            "NO \"Error in MANAGESIEVE command received by server.\"",
+        ],
+        answers_at_once: true,
         authoritative: true,
-        fixed: true,
+        fixed: Fixed::All,
         ..NONE
     },
 ];

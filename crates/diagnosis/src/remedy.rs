@@ -1,6 +1,6 @@
 //! What to do, per product and per person: reviewed data, one place.
 //!
-//! Commands are exact. Where a vendor's text was not re-read the sentence says "should". Sources: Cisco ASA
+//! Where a vendor's text was not re-read the sentence says "should". Sources: Cisco ASA
 //! command reference and ESMTP inspection guides, Postfix postconf(5), untangle/ngfw_src, smtp-gated.conf,
 //! vendors' documents; RFC 8314, RFC 7672, RFC 8461, RFC 8460.
 
@@ -71,7 +71,7 @@ static REMEDIES: &[Entry] = &[
     entry(
         When::Product("cisco-asa"),
         Who::FirewallOperator,
-        "Or switch the inspection off: it cannot see into TLS anyway. On FTD the command is `configure inspection esmtp disable`.",
+        "Or switch the inspection off: it cannot see into TLS anyway. On FTD the command should be `configure inspection esmtp disable`.",
         &[
             "policy-map global_policy",
             " class inspection_default",

@@ -1,6 +1,6 @@
 //! What is superseded, by what, since which document and when: the table behind `old-tls`.
 //!
-//! Dated data; a line is added when a document appears, and never guessed.
+//! Dated data: the document that deprecates and the month of its publication.
 
 use alloc::{format, string::String, vec::Vec};
 use hoofbeat_observation::{Handshake, LegacyHello};

@@ -22,5 +22,7 @@ pub(super) fn print(text: &str) {
 pub(super) fn width() -> usize {
     const WIDEST: usize = 100;
     const USUAL: usize = 80;
-    terminal_size::terminal_size().map_or(USUAL, |(columns, _)| usize::from(columns.0).clamp(40, WIDEST))
+    terminal_size::terminal_size().map_or(USUAL, |(columns, _)| {
+        usize::from(columns.0).clamp(40, WIDEST)
+    })
 }

@@ -29,7 +29,10 @@ pub(crate) fn columns(heading: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     #[test]
     fn columns_line_up() {
-        let text = super::columns(&["box", "verdict"], &[vec!["cisco-asa".into(), "interference".into()]]);
+        let text = super::columns(
+            &["box", "verdict"],
+            &[vec!["cisco-asa".into(), "interference".into()]],
+        );
         assert_eq!(text, "box        verdict\ncisco-asa  interference\n");
     }
 }

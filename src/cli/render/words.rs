@@ -1,7 +1,9 @@
 //! The words for people behind the words for scripts: one sentence each, in one place.
 
 use anstyle::{AnsiColor, Style};
-use hoofbeat_diagnosis::{Confidence, Encryption, LocationClass, Mechanism, Verdict, Weakness, Who};
+use hoofbeat_diagnosis::{
+    Confidence, Encryption, LocationClass, Mechanism, Verdict, Weakness, Who,
+};
 
 /// The headline of a verdict.
 pub(crate) const fn headline(verdict: Verdict) -> &'static str {
@@ -30,22 +32,30 @@ pub(crate) const fn mechanism(mechanism: Mechanism) -> &'static str {
     match mechanism {
         Mechanism::CapabilityMasked => "the offer of encryption is overwritten on its way to you",
         Mechanism::CapabilityRemoved => "the offer of encryption is deleted on its way to you",
-        Mechanism::CommandRewritten => "your request for encryption is changed into something else on its way to the server",
+        Mechanism::CommandRewritten => {
+            "your request for encryption is changed into something else on its way to the server"
+        }
         Mechanism::CommandRefused => "a box refuses encryption in the server's place",
         Mechanism::CommandDropped => "your request for encryption is swallowed on its way",
         Mechanism::EhloRefused => "extended SMTP, and with it encryption, is refused on the way",
         Mechanism::SessionProxied => "another program answers in the server's place",
         Mechanism::HandshakeReset => "the connection is torn down as soon as encryption starts",
         Mechanism::HandshakeBlackholed => "everything falls silent as soon as encryption starts",
-        Mechanism::TlsIntercepted => "the encryption ends at somebody else, who can read everything",
+        Mechanism::TlsIntercepted => {
+            "the encryption ends at somebody else, who can read everything"
+        }
         Mechanism::TlsDowngraded => "only older or weaker encryption gets through",
         Mechanism::PlaintextInjected => "foreign replies are slipped in before encryption starts",
         Mechanism::PortBlocked => "the port is closed by something between you and the server",
-        Mechanism::BannerMasked => "the greeting is blanked out; encryption works, but some senders then do not ask for it",
+        Mechanism::BannerMasked => {
+            "the greeting is blanked out; encryption works, but some senders then do not ask for it"
+        }
         Mechanism::NotOffered => "the server offers no encryption",
         Mechanism::HiddenFromUs => "the server offers encryption, but not to your address",
         Mechanism::TlsUnavailable => "the server says that its encryption is out of order just now",
-        Mechanism::CertificateInvalid => "encryption works, but the certificate does not prove whose server it is",
+        Mechanism::CertificateInvalid => {
+            "encryption works, but the certificate does not prove whose server it is"
+        }
         Mechanism::StarttlsBroken => "the server agrees to encrypt and then fails to",
     }
 }
@@ -59,7 +69,9 @@ pub(crate) const fn weakness(weakness: Weakness) -> &'static str {
         }
         Weakness::ExpiresSoon => "the certificate ends within two weeks",
         Weakness::OldTls => "only superseded TLS is spoken",
-        Weakness::NoPolicy => "the domain publishes neither DANE nor MTA-STS, so senders may be talked out of encryption",
+        Weakness::NoPolicy => {
+            "the domain publishes neither DANE nor MTA-STS, so senders may be talked out of encryption"
+        }
         Weakness::PolicyMismatch => "what the domain publishes contradicts what the server shows",
         Weakness::Preauth => "the session starts logged in, which leaves no room for encryption",
         Weakness::LogindisabledMissing => "plaintext LOGIN is not refused before encryption",

@@ -104,9 +104,8 @@ pub(crate) enum Observation {
     LikeUnknownImpossible,
     /// O5: the echo shows another verb.
     AlteredEcho,
-    /// O6: words that this server never uses.
-    ForeignWords,
-    /// O6 against a server whose every reply to STARTTLS was read in its source, and that no setting rewords.
+    // O6 as the notes have it, "5xx text foreign to this server", is not used: filters word 5xx freely.
+    /// O6 against a closed set of replies that was read in the server's source.
     ForeignToFixed,
     /// O6: a reply that breaks the form this very session otherwise keeps.
     Misshapen,
@@ -196,7 +195,6 @@ impl Observation {
             O::OwnRefusal                  => (G::Verb, [0.70, 0.85, 0.01, 0.02, 0.02, 0.02]),
             O::LikeUnknown                 => (G::Verb, [0.25, 0.10, 0.40, 0.40, 0.30, 0.10]),
             O::AlteredEcho                 => (G::Verb, [0.002, 0.002, 0.55, 0.55, 0.40, 0.10]),
-            O::ForeignWords                => (G::Verb, [0.02, 0.02, 0.05, 0.10, 0.15, 0.60]),
             O::SilentForVerb               => (G::Verb, [0.01, 0.02, 0.05, 0.08, 0.08, 0.05]),
             // expert, G1: self-made servers do honour what they do not advertise, now and then
             O::WorksThoughHiddenUnverified => (G::Verb, [0.01, 0.01, 0.30, 0.30, 0.30, 0.30]),

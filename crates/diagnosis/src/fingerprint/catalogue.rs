@@ -560,7 +560,7 @@ pub(crate) struct Interceptor {
     pub(crate) on_host: bool,
 }
 
-/// Issuers of intercepting products (from vendors' own documents on the roots they install).
+/// Issuers of intercepting products (names as users report them in public; a vendor may change them).
 pub(crate) static INTERCEPTORS: &[Interceptor] = &[
     Interceptor {
         mark: "avast! web/mail shield",

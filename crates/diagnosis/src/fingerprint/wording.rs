@@ -7,7 +7,7 @@ use alloc::string::String;
 use hoofbeat_session::{Label, Layer, Protocol, Status};
 
 use crate::{
-    dialect::{DIALECTS, Dialect, Refusal},
+    dialect::{DIALECTS, Dialect, Fixed, Refusal},
     fingerprint::catalogue::{FORGED, Forged},
     hearing::{Hearing, Step},
     pattern,
@@ -128,11 +128,16 @@ pub(crate) fn origin(
     {
         return Origin::Forged(forged, authoritative);
     }
+    let temporary = matches!(step.reply.status, Status::Transient | Status::Intermediate);
+    if let Some(known) = dialect.filter(|dialect| match dialect.fixed {
+        Fixed::All => true,
+        Fixed::Temporary => temporary,
+        Fixed::No => false,
+    }) {
+        return Origin::Foreign(known);
+    }
     if let Some(why) = misshapen(hearing, step, dialect) {
         return Origin::Shape(why, dialect);
-    }
-    if let Some(known) = dialect.filter(|dialect| dialect.authoritative && dialect.fixed) {
-        return Origin::Foreign(known);
     }
     if dialect.is_none()
         && let Some((known, refusal)) = DIALECTS
@@ -151,7 +156,8 @@ pub(crate) fn origin(
     Origin::Unlisted
 }
 
-/// Why a reply to STARTTLS cannot have the form of this server's replies.
+/// Why a reply to STARTTLS cannot have the form of this server's replies. A 5xx is left out: milters and
+/// ACLs word those, with and without an enhanced code.
 fn misshapen(
     hearing: &Hearing<'_>,
     step: &Step<'_>,
@@ -182,7 +188,7 @@ fn misshapen(
         .filter(|other| other.reply.enhanced.is_some())
         .count();
     let code = step.reply.code.unwrap_or(0);
-    (promised && kept >= 1 && step.reply.enhanced.is_none() && (400..600).contains(&code) && code != 421)
+    (promised && kept >= 1 && step.reply.enhanced.is_none() && (400..500).contains(&code) && code != 421)
         .then_some("the server promises enhanced status codes (RFC 2034) and gives them in its other replies, not in this one")
 }
 

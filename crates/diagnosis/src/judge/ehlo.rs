@@ -41,7 +41,7 @@ fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
             .find(|step| step.refused() || is_odd(step))?;
         Some((hearing, step))
     })?;
-    if is_odd(step) && bench.dialect.is_none() {
+    if is_odd(step) {
         let mut opinion = Opinion::inconclusive(
             Mechanism::EhloRefused,
             Encryption::Unknown,
@@ -109,26 +109,6 @@ fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
                 known.name, forged.source
             ),
         ));
-    } else if let (None, Some(known)) = (
-        forged,
-        bench
-            .dialect
-            .filter(|known| known.authoritative && known.refusal(&step.line).is_none()),
-    ) {
-        opinion.observations.push(if known.fixed {
-            Observation::ForeignToFixed
-        } else {
-            Observation::ForeignWords
-        });
-        opinion.evidence.push(evidence::reply(
-            hearing,
-            step,
-            Mechanism::EhloRefused,
-            format!(
-                "{} does not refuse EHLO in these words, nor at all",
-                known.name
-            ),
-        ));
     } else if let Some(forged) = forged {
         opinion.observations.push(Observation::ForgedWords);
         opinion.evidence.push(evidence::reply(
@@ -141,6 +121,14 @@ fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
             ),
         ));
     } else if masked_banner.is_none() {
+        // HELO restrictions and filters refuse EHLO for who asks, in any words.
+        let unknown = matches!(step.reply.code, Some(500 | 502))
+            && bench
+                .dialect
+                .is_none_or(|known| known.refusal(&step.line).is_some());
+        if !unknown {
+            return Some(refused_by_rule(hearing, step));
+        }
         return Some(ancient(bench));
     }
     if let Some((_, _, kind)) = masked_banner {
@@ -175,6 +163,25 @@ fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
         "a server from before 1993 would refuse EHLO too; its other replies say otherwise".into(),
     );
     Some(opinion)
+}
+
+/// EHLO is refused, and not as an unknown command: a rule about names or addresses, or somebody between.
+fn refused_by_rule<'a>(hearing: &crate::hearing::Hearing<'a>, step: &Step<'a>) -> Opinion {
+    let mut opinion = Opinion::inconclusive(
+        Mechanism::EhloRefused,
+        Encryption::Unknown,
+        "EHLO is refused; servers do that by rules about who asks, and boxes do it too",
+    );
+    opinion.evidence.push(evidence::reply(
+        hearing,
+        step,
+        Mechanism::EhloRefused,
+        "the refusal",
+    ));
+    opinion.innocent.push("a rule about the client's name or address (smtpd_helo_restrictions and the like) refuses EHLO so".into());
+    opinion.next =
+        Some("check again with --ehlo NAME, a name that resolves to this address".into());
+    opinion
 }
 
 /// A success that is not 250, or a 3xx.

@@ -1,13 +1,13 @@
 //! IMAP lines that no server may say before login: mailbox data, tags that were never sent, half a list.
 //!
 //! RFC 9051 §3 and §7: before authentication there is no mailbox to tell of. An unsolicited `OK [ALERT]`,
-//! on the other hand, is allowed at any time, so it accuses nobody by itself.
+//! on the other hand, is allowed at any time, and Dovecot sends alerts before login: it accuses nobody.
 
 use alloc::{format, vec::Vec};
 use hoofbeat_session::{Label, Layer, Protocol, ReplyLine, Status};
 
 use crate::{
-    Confidence, Encryption, Mechanism, Verdict,
+    Encryption, Mechanism, Verdict,
     attribution::likelihood::{Observation, State},
     bench::Bench,
     evidence,
@@ -118,10 +118,7 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
         }
     }
     found.first()?;
-    let by_protocol = found.iter().any(|(.., impossible)| *impossible);
-    // Dovecot's login process was read: it sends no alerts.
-    let by_dialect = bench.dialect.filter(|dialect| dialect.fixed);
-    let surely = by_protocol || by_dialect.is_some();
+    let surely = found.iter().any(|(.., impossible)| *impossible);
     let encryption = match (bench.is_proven(), bench.completed().next().is_some()) {
         (true, _) => Encryption::Verified,
         (_, true) => Encryption::Unverified,
@@ -132,19 +129,10 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
             Verdict::Interference,
             Mechanism::PlaintextInjected,
             encryption,
-            if by_protocol {
-                "lines stand in the dialogue that no server may say before login"
-            } else {
-                "an alert stands in the dialogue that this server does not send"
-            },
+            "lines stand in the dialogue that no server may say before login",
         );
         opinion.state = Some(State::Odd);
-        opinion.observations.push(if by_protocol {
-            Observation::ForeignLeftover
-        } else {
-            Observation::ForeignToFixed
-        });
-        opinion.certain = (!by_protocol).then_some(Confidence::Indicated);
+        opinion.observations.push(Observation::ForeignLeftover);
         opinion
     } else {
         Opinion::inconclusive(
@@ -155,7 +143,7 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
     };
     for (hearing, step, line, why, _) in found
         .iter()
-        .filter(|(.., impossible)| *impossible == by_protocol)
+        .filter(|(.., impossible)| *impossible == surely)
         .take(3)
     {
         opinion.evidence.push(evidence::part(
@@ -166,7 +154,7 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
             format!("this line {why}"),
         ));
     }
-    opinion.innocent.push(if by_protocol {
+    opinion.innocent.push(if surely {
         "a server so broken would confuse every mail program that reads it".into()
     } else {
         "RFC 9051 lets a server send an alert at any time".into()

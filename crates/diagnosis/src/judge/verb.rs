@@ -18,6 +18,7 @@ mod refused;
 mod silence;
 mod unlisted;
 
+use crate::pattern;
 use crate::{
     Encryption, Mechanism, Verdict,
     attribution::likelihood::{Observation, State},
@@ -62,9 +63,7 @@ pub(crate) fn add_observations(bench: &Bench<'_, '_>, opinion: &mut Opinion) {
             ));
         } else if hearing.is_ready(step) && hearing.offered() == Some(false) {
             add_blind_success(bench, opinion, hearing, step);
-        } else if wording::like_unknown(hearing, step) == Some(true)
-            && knows_better(bench.dialect, step)
-        {
+        } else if wording::like_unknown(hearing, step) == Some(true) && knows_better(bench, step) {
             opinion
                 .observations
                 .push(Observation::LikeUnknownImpossible);
@@ -166,10 +165,13 @@ fn split_noop_fails(bench: &Bench<'_, '_>) -> bool {
     })
 }
 
-/// This dialect, recognised by other marks, never answers STARTTLS like an unknown verb.
-fn knows_better(dialect: Option<&'static Dialect>, step: &Step<'_>) -> bool {
-    dialect.is_some_and(|dialect| {
-        dialect.distinguishes && dialect.refusal(&step.line) == Some(Refusal::Unknown)
+/// This server, recognised by other marks, never gives STARTTLS these words: because no build does, or
+/// because it offers STARTTLS and so was built with it.
+fn knows_better(bench: &Bench<'_, '_>, step: &Step<'_>) -> bool {
+    bench.dialect.is_some_and(|known| {
+        known.refusal(&step.line) == Some(Refusal::Unknown)
+            && (pattern::any(known.never_for_starttls, &step.line)
+                || (known.authoritative && bench.offer() == Offer::Always))
     })
 }
 
@@ -212,7 +214,7 @@ fn cite_list(bench: &Bench<'_, '_>, opinion: &mut Opinion, supports: Mechanism, 
 fn forged_claim(known: Option<&'static Dialect>, source: &str) -> String {
     match known {
         Some(known) => format!(
-            "{} never says this; the words are known from {source}",
+            "these are not {}'s own words; they are known from {source}",
             known.name
         ),
         None => format!("the words are known from {source} and from no mail server"),

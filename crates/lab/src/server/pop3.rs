@@ -11,8 +11,10 @@ pub(crate) struct Pop3 {
     secret: bool,
 }
 
-/// Unknown commands before the server hangs up.
-const PATIENCE: u32 = 20;
+/// Unknown commands before Dovecot's login process hangs up, as Debian 12's 2.3.19 does.
+const DOVECOT_PATIENCE: u32 = 3;
+/// Courier is more patient.
+const COURIER_PATIENCE: u32 = 20;
 
 impl Pop3 {
     pub(crate) fn new(spec: ServerSpec, visit: Visit) -> Self {
@@ -96,14 +98,14 @@ impl Pop3 {
 
     fn bad(&mut self) -> Vec<Deed> {
         self.bad += 1;
-        let text = if self.courier() {
-            "-ERR Invalid command."
+        let (text, patience) = if self.courier() {
+            ("-ERR Invalid command.", COURIER_PATIENCE)
         } else {
-            "-ERR Unknown command."
+            ("-ERR Unknown command.", DOVECOT_PATIENCE)
         };
         let mut deeds = vec![say(text)];
-        if self.bad >= PATIENCE {
-            deeds = vec![say("-ERR Too many bad commands."), Deed::Close];
+        if self.bad >= patience {
+            deeds.extend([say("-ERR Too many invalid bad commands."), Deed::Close]);
         }
         deeds
     }

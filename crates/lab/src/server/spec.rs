@@ -218,7 +218,11 @@ impl ServerSpec {
             Protocol::Imap | Protocol::Pop3 => Some(Dialect::Courier),
             Protocol::Lmtp | Protocol::Sieve => None,
         };
-        Self { dialect, host: "control.lab.example".to_owned(), ..Self::default() }
+        Self {
+            dialect,
+            host: "control.lab.example".to_owned(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn dialect_for(&self, protocol: Protocol) -> Dialect {

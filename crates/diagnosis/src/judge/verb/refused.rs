@@ -4,7 +4,7 @@ use crate::{
     Encryption, Mechanism, Verdict,
     attribution::likelihood::{Observation, State},
     bench::Bench,
-    dialect::{Dialect, Refusal},
+    dialect::{Dialect, Fixed, Refusal},
     evidence,
     fingerprint::{
         catalogue::FORGED,
@@ -51,9 +51,8 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
     }
     let like_unknown = wording::like_unknown(hearing, step);
     if wording::altered_echo(hearing, step).is_some()
-        || (like_unknown == Some(true)
-            && (split_noop_fails(bench) || knows_better(bench.dialect, step)))
-        || (like_unknown.is_none() && knows_better(bench.dialect, step))
+        || (like_unknown == Some(true) && (split_noop_fails(bench) || knows_better(bench, step)))
+        || (like_unknown.is_none() && knows_better(bench, step))
     {
         let mut opinion = opinion(
             bench,
@@ -83,7 +82,7 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
             forged.product,
         ),
         Origin::Shape(why, Some(known)) => (
-            if known.fixed {
+            if known.fixed != Fixed::No {
                 Observation::ForeignToFixed
             } else {
                 Observation::Misshapen
@@ -94,7 +93,7 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
         Origin::Foreign(known) => (
             Observation::ForeignToFixed,
             format!(
-                "{} never answers so: its source code holds no such reply to STARTTLS",
+                "{} never answers so: none of the versions whose source was read holds such a reply to STARTTLS",
                 known.name
             ),
             None,
@@ -119,6 +118,17 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
         }
         Origin::Own(known, refusal) => {
             return Some(unavailable(bench, hearing, step, Some((known, refusal))));
+        }
+        // A milter or an ACL of this server may word a 5xx freely; so may a box. Another spelling that passes tells.
+        Origin::Unlisted if bench.dialect.is_some_and(|known| known.authoritative) => {
+            if !spelling_passes(bench) {
+                return Some(unlisted_words(hearing, step));
+            }
+            (
+                Observation::SpellingPasses,
+                "the refusal meets STARTTLS in capitals alone: a filter matches the text, no server does".into(),
+                None,
+            )
         }
         Origin::Unlisted => return Some(unavailable(bench, hearing, step, None)),
     };
@@ -178,6 +188,32 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
     add_observations(bench, &mut opinion);
     opinion.innocent.push("a server with TLS trouble says so in its own words (454 and the like), which these are not".into());
     Some(opinion)
+}
+
+/// The command passes when spelt or cut otherwise: verbs have no case (RFC 5321 §2.4), filters do.
+fn spelling_passes(bench: &Bench<'_, '_>) -> bool {
+    bench
+        .respelt()
+        .into_iter()
+        .any(|(hearing, step)| hearing.is_ready(step))
+}
+
+/// A refusal in words that neither convict nor clear.
+pub(super) fn unlisted_words<'a>(hearing: &Hearing<'a>, step: &Step<'a>) -> Opinion {
+    let mut opinion = Opinion::inconclusive(
+        Mechanism::CommandRefused,
+        Encryption::None,
+        "STARTTLS is refused in words that are neither this server's own nor known of any box",
+    );
+    opinion.evidence.push(evidence::reply(
+        hearing,
+        step,
+        Mechanism::CommandRefused,
+        "the refusal",
+    ));
+    opinion.innocent.push("filters that the server runs (milters, ACLs) refuse a client in words of their own, STARTTLS included".into());
+    opinion.next = Some("send StartTLS in mixed case, and check from another network".into());
+    opinion
 }
 
 /// Offered and refused, by the server as far as can be told.
@@ -284,7 +320,11 @@ pub(super) fn odd_success<'a>(
         ));
     }
     masked::add_greeting(bench, &mut opinion, mechanism);
-    opinion.innocent.push("a server may be badly written; answering STARTTLS so would break every client that believes it".into());
+    opinion.innocent.push(if as_noop {
+        "an operator may have told Postfix to treat STARTTLS as NOOP (smtpd_noop_commands); nobody would want that".into()
+    } else {
+        "a server may be badly written; answering STARTTLS so would break every client that believes it".into()
+    });
     opinion
 }
 

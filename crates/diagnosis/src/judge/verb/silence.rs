@@ -61,9 +61,7 @@ pub(super) fn silent(bench: &Bench<'_, '_>, state: State) -> Opinion {
         state,
         "STARTTLS is swallowed on its way: every other command is answered, this one never",
     );
-    let at_once = bench
-        .dialect
-        .filter(|dialect| dialect.distinguishes && dialect.fixed);
+    let at_once = bench.dialect.filter(|dialect| dialect.answers_at_once);
     opinion.observations.push(if at_once.is_some() {
         Observation::SilentImpossible
     } else {
@@ -146,7 +144,7 @@ pub(super) fn cut_off<'a>(
     }
     if let Some(known) = bench
         .dialect
-        .filter(|dialect| dialect.distinguishes && dialect.fixed && bench.offer() == Offer::Never)
+        .filter(|dialect| dialect.answers_at_once && bench.offer() == Offer::Never)
     {
         let mut opinion = opinion(
             bench,

@@ -6,7 +6,7 @@ use crate::{
     Encryption, Mechanism, Verdict,
     attribution::likelihood::Observation,
     bench::{Attempt, Bench, Controls},
-    dialect::Refusal,
+    dialect::{Fixed, Refusal},
     evidence,
     fingerprint::wording::{self, Origin},
     hearing::{Hearing, Step},
@@ -19,7 +19,7 @@ use crate::{
             own_words::{
                 contradicts_knowledge, everywhere, known_to_offer, own_refusal, plain_refusal,
             },
-            refused::{limited, odd_success},
+            refused::{limited, odd_success, unlisted_words},
             silence::{cut_off, silent},
             split_noop_fails,
         },
@@ -157,7 +157,7 @@ pub(super) fn refused_unlisted<'a>(
             own_refusal(bench, hearing, step, known, refusal)
         }
         Origin::Own(_, Refusal::Unknown)
-            if like_unknown == Some(true) && knows_better(bench.dialect, step) =>
+            if like_unknown == Some(true) && knows_better(bench, step) =>
         {
             let mut opinion = opinion(
                 bench,
@@ -211,16 +211,16 @@ pub(super) fn refused_unlisted<'a>(
                 state,
                 "STARTTLS is missing from the list, and the command is refused in words that are not this server's",
             );
-            opinion
-                .observations
-                .push(if matches!(origin, Origin::Foreign(_)) || known.fixed {
+            opinion.observations.push(
+                if matches!(origin, Origin::Foreign(_)) || known.fixed != Fixed::No {
                     Observation::ForeignToFixed
                 } else {
                     Observation::Misshapen
-                });
+                },
+            );
             let why = match origin {
                 Origin::Shape(why, _) => why,
-                _ => "its source code holds no such reply to STARTTLS",
+                _ => "none of the versions whose source was read holds such a reply to STARTTLS",
             };
             opinion.evidence.push(evidence::reply(
                 hearing,
@@ -275,6 +275,12 @@ pub(super) fn refused_unlisted<'a>(
             opinion
         }
         _ if known_to_offer(bench) => contradicts_knowledge(bench, hearing, step),
+        Origin::Unlisted
+            if like_unknown == Some(false)
+                && bench.dialect.is_some_and(|known| known.authoritative) =>
+        {
+            unlisted_words(hearing, step)
+        }
         _ => plain_refusal(bench, hearing, step, like_unknown),
     }
 }

@@ -243,6 +243,11 @@ impl Cutter {
 
     pub(super) fn pop3_line(&mut self, held: &Held) {
         let line = held.text();
+        if self.trust == Trust::Copied && (starts_with(line, b"+OK") || starts_with(line, b"-ERR"))
+        {
+            // The end of a list was left out of the text.
+            self.break_off();
+        }
         let opens = self
             .asked
             .front()
