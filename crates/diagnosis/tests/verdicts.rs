@@ -922,6 +922,14 @@ fn certificates_of_operators_and_of_forgers() {
             (Encryption::Unverified, LocationClass::Server)
         );
     }
+    // Who asks by address cannot blame the certificate for naming a host.
+    let by_address = postfix()
+        .starttls(GO)
+        .invalid(InvalidReason::WrongName, "CN=Public CA", 7)
+        .tweak(|d| d.service.host = "192.0.2.25".into());
+    let finding = expect(&Scene::new().talk(by_address), Inconclusive, None, None);
+    assert_eq!(finding.encryption, Encryption::Unverified);
+    assert!(finding.evidence.iter().any(|cited| cited.excerpt.contains(HOST)));
     // One private issuer for unrelated hosts.
     let forged = |talk: Talk, key| {
         talk.greets(GREETING).ehlo(POSTFIX).starttls(GO).invalid(

@@ -329,7 +329,11 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
         .copied()
         .find(|hearing| hearing.completed().and_then(reason_of).is_some() && !bench.proven(hearing))
     {
-        return Some(invalid(bench, bad, completed.len()));
+        let by_address = bench.service.host.parse::<core::net::IpAddr>().is_ok();
+        return Some(match bad.completed().and_then(reason_of) {
+            Some((InvalidReason::WrongName, _)) if by_address => asked_by_address(bad),
+            _ => invalid(bench, bad, completed.len()),
+        });
     }
     if !completed.iter().any(|hearing| bench.proven(hearing)) {
         let mut opinion = Opinion::inconclusive(
@@ -403,6 +407,31 @@ pub(crate) fn judge(bench: &Bench<'_, '_>) -> Option<Opinion> {
             .push("not every connection was offered STARTTLS".into());
     }
     Some(opinion)
+}
+
+/// Certificates name hosts, seldom addresses: who asks by address cannot learn whose server it is.
+fn asked_by_address(hearing: &Hearing<'_>) -> Opinion {
+    let names = hearing
+        .leaf()
+        .map(|leaf| leaf.names.join(", "))
+        .unwrap_or_default();
+    let mut opinion = Opinion::inconclusive(
+        None,
+        Encryption::Unverified,
+        format!(
+            "TLS comes up with a certificate for {names}; you asked by address, so it cannot be told whether that is the right server"
+        ),
+    );
+    opinion.evidence.push(evidence::whole(
+        hearing.id,
+        Verdict::Inconclusive,
+        "the certificate is trusted and names hosts, not this address",
+        &names,
+    ));
+    opinion.next = Some(format!(
+        "check by the name that the certificate bears: {names}"
+    ));
+    opinion
 }
 
 fn invalid(bench: &Bench<'_, '_>, hearing: &Hearing<'_>, completed: usize) -> Opinion {
