@@ -317,10 +317,12 @@ pub(crate) fn shows_tls(control: &Hearing<'_>) -> Option<bool> {
         return None;
     };
     if let Some(handshake) = control.handshake() {
-        return Some(matches!(
-            handshake.verification,
-            Verification::Verified { .. }
-        ));
+        // A control's bad certificate, such as a user's own one, says nothing of whether TLS gets through.
+        return match (&handshake.outcome, &handshake.verification) {
+            (_, Verification::Verified { .. }) => Some(true),
+            (HandshakeOutcome::Completed, _) => None,
+            _ => Some(false),
+        };
     }
     if control.dialogue.service.scheme.is_implicit_tls() {
         return None;

@@ -905,6 +905,27 @@ fn injected_replies_stand_behind_the_go_ahead() {
     expect(&Scene::new().talk(alert), Inconclusive, None, None);
 }
 
+/// A user's own control may have a private certificate: its STARTTLS arrives all the same.
+#[test]
+fn a_control_with_a_bad_certificate_accuses_nobody() {
+    let list = "250-mail.example.org\n250-8BITMIME\n250 SIZE";
+    let plain = |talk: Talk| talk.greets("220 mail.example.org ready").ehlo(list);
+    let differential = plain(Talk::smtp().variation(Variation::Differential))
+        .unknown("500 What?")
+        .starttls("500 What?");
+    let control = Talk::to(control_service(Scheme::Smtp, 1))
+        .role(control("one"))
+        .greets(GREETING)
+        .ehlo(POSTFIX)
+        .starttls(GO)
+        .invalid(InvalidReason::UnknownIssuer, "CN=Own CA", 9);
+    let scene = Scene::new()
+        .talk(plain(Talk::smtp()))
+        .talk(differential)
+        .talk(control);
+    expect(&scene, Server, Some(M::NotOffered), None);
+}
+
 #[test]
 fn certificates_of_operators_and_of_forgers() {
     for reason in [
@@ -929,7 +950,12 @@ fn certificates_of_operators_and_of_forgers() {
         .tweak(|d| d.service.host = "192.0.2.25".into());
     let finding = expect(&Scene::new().talk(by_address), Inconclusive, None, None);
     assert_eq!(finding.encryption, Encryption::Unverified);
-    assert!(finding.evidence.iter().any(|cited| cited.excerpt.contains(HOST)));
+    assert!(
+        finding
+            .evidence
+            .iter()
+            .any(|cited| cited.excerpt.contains(HOST))
+    );
     // One private issuer for unrelated hosts.
     let forged = |talk: Talk, key| {
         talk.greets(GREETING).ehlo(POSTFIX).starttls(GO).invalid(

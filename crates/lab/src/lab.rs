@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::authority::{Authority, AuthorityError, HOST};
+use crate::authority::{Authority, AuthorityError, CertificateKind, HOST};
 use crate::middlebox::handshake::Act;
 use crate::middlebox::relay::{Relaying, Route, relay};
 use crate::middlebox::{BoxSpec, Kind};
@@ -71,6 +71,8 @@ pub struct Running {
     pub host: &'static str,
     /// How a client names the service.
     pub scheme: Scheme,
+    /// A certificate that names other hosts says nothing to who asks by address.
+    by_name: bool,
     accepted: Arc<AtomicUsize>,
     _parts: Vec<Part>,
 }
@@ -134,11 +136,12 @@ impl Lab {
 
 impl Running {
     /// The target as `hoofbeat check` takes it. An address, so that nothing is resolved; the name where both families
-    /// count.
+    /// or the certificate's names count.
     pub fn url(&self) -> String {
-        match self.address_v6 {
-            Some(_) => format!("{}://{}:{}", self.scheme, self.host, self.address.port()),
-            None => format!("{}://{}", self.scheme, self.address),
+        if self.by_name || self.address_v6.is_some() {
+            format!("{}://{}:{}", self.scheme, self.host, self.address.port())
+        } else {
+            format!("{}://{}", self.scheme, self.address)
         }
     }
 
@@ -267,7 +270,11 @@ async fn begin(
             host.serve(&spec, scheme, around_control, None).await?
         }
     };
-    Ok(host.running(scheme, main, control.address, siblings))
+    let by_name = scenario.server.certificate == CertificateKind::WrongName;
+    Ok(Running {
+        by_name,
+        ..host.running(scheme, main, control.address, siblings)
+    })
 }
 
 /// Where the main door is to be.
@@ -308,11 +315,8 @@ impl Host {
                 let issuer = Authority::new(&spec.issuer, &spec.issuer_organization)?;
                 let names = [ServerSpec::default().host];
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                let settings = issuer.server_config(
-                    crate::authority::CertificateKind::Good,
-                    &names,
-                    spec.versions,
-                )?;
+                let settings =
+                    issuer.server_config(CertificateKind::Good, &names, spec.versions)?;
                 host.interceptor = Some(settings);
                 if spec.trusted {
                     host.ca_pem.push_str(issuer.ca_pem());
@@ -425,6 +429,7 @@ impl Host {
             ca_pem: self.ca_pem,
             host: HOST,
             scheme,
+            by_name: false,
             accepted: main.accepted,
             _parts: self.parts,
         }

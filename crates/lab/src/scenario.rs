@@ -223,6 +223,9 @@ pub struct Scenario {
     /// Only a thorough check (`--thorough`) can see it.
     #[serde(default)]
     pub thorough: bool,
+    /// Written without a look at the judge, to measure it; never to be tuned on.
+    #[serde(default)]
+    pub held_out: bool,
     /// Also listens on the IPv6 loopback address, where there is one, at the same port.
     #[serde(default)]
     pub dual_stack: bool,
@@ -406,6 +409,21 @@ mod tests {
                 "{}",
                 scenario.id
             );
+        }
+    }
+
+    #[test]
+    fn the_held_out_are_told_by_their_names_and_never_shown_in_the_demo() {
+        let held_out = Scenario::all().iter().filter(|scenario| scenario.held_out);
+        assert!(held_out.clone().count() >= 60);
+        for scenario in Scenario::all() {
+            assert_eq!(
+                scenario.held_out,
+                scenario.id.starts_with("held-"),
+                "{}",
+                scenario.id
+            );
+            assert!(!(scenario.held_out && scenario.demo), "{}", scenario.id);
         }
     }
 

@@ -18,7 +18,7 @@ use x509_parser::{
 const MOST_NAMES: usize = 256;
 
 /// What can be read of a certificate; the exact DER is always kept.
-pub(crate) fn summary(der: &[u8]) -> Certificate {
+pub fn summary(der: &[u8]) -> Certificate {
     let mut summary = Certificate {
         der: der.to_vec(),
         public_key: Vec::new(),

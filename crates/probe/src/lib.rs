@@ -4,7 +4,7 @@
 //! should trust included, and never judges. It must not know the words of a verdict.
 
 pub mod budget;
-mod certificate;
+pub mod certificate;
 pub mod context;
 pub mod control;
 mod converse;

@@ -296,6 +296,13 @@ impl Flow {
         });
         let mut dialogue =
             stream::read(surroundings, heard.chain([Heard::Until { at: since(end) }]));
+        for certificate in dialogue
+            .handshake
+            .iter_mut()
+            .flat_map(|handshake| &mut handshake.chain)
+        {
+            *certificate = hoofbeat_probe::certificate::summary(&certificate.der);
+        }
         // On an odd port the words tell which service it is.
         if known.is_none() {
             let fitting = Scheme::ALL

@@ -182,7 +182,7 @@ fn measure(
     let mut rows = rows
         .into_inner()
         .map_err(|_| anyhow::anyhow!("a worker panicked"))?;
-    rows.sort_by(|one, other| one.scenario.id.cmp(&other.scenario.id));
+    rows.sort_by_key(|row| (row.scenario.held_out, row.scenario.id.as_str()));
     Ok(rows)
 }
 
@@ -203,7 +203,7 @@ fn measure_one(
     let answer = subject::ask(program, scenario, &lab, &ca)?;
     drop(lab);
     let ask = |peer: &peers::Peer| -> Result<Option<PeerAnswer>> {
-        if !with_peers {
+        if !with_peers || (peer.is_slow() && !scenario.demo) {
             return Ok(None);
         }
         let (lab, ca) = start()?;

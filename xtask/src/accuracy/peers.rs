@@ -24,6 +24,13 @@ pub(crate) struct Peer {
     claims: fn(&Ran) -> State,
 }
 
+impl Peer {
+    /// testssl takes ten to twenty seconds a server: it is asked about the demo's scenarios only.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.name == "testssl"
+    }
+}
+
 /// Who is asked about.
 pub(crate) struct Question<'a> {
     pub(crate) scheme: Scheme,

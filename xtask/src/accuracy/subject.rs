@@ -26,12 +26,18 @@ pub(crate) struct Answer {
     pub(crate) took: Duration,
 }
 
-/// Checks a running scenario as a person would who names one clean server as control.
+/// Checks a running scenario as a person would who names one clean server as control, and the host's other ports.
 pub(crate) fn ask(program: &Path, scenario: &Scenario, lab: &Running, ca: &Path) -> Result<Answer> {
     let mut command = Command::new(program);
     command
         .args(["check", "--json", "--control", &lab.control_url(), "--ca"])
         .arg(ca);
+    for sibling in &lab.siblings {
+        command.args([
+            "--sibling",
+            &format!("{}://{}", sibling.scheme, sibling.address),
+        ]);
+    }
     if scenario.thorough {
         command.arg("--thorough");
     }

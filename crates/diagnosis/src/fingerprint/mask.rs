@@ -19,7 +19,7 @@ pub(crate) enum Kind {
     Counter,
     /// One character, repeated.
     Run,
-    /// STARTTLS with one or two letters changed.
+    /// STARTTLS with one or two letters changed, or up to half of it overwritten with one character.
     Altered,
     /// One `*` in a keyword that is otherwise known (smtp-gated).
     Star,
@@ -145,12 +145,14 @@ fn kind_of(item: &[u8], wanted: &str, counted: u8) -> Option<Kind> {
         return None;
     }
     if text.len() == wanted.len() && text != wanted {
-        let differing = text
+        let changed: Vec<u8> = text
             .bytes()
             .zip(wanted.bytes())
             .filter(|(a, b)| a != b)
-            .count();
-        if differing <= wanted.len() / 4 {
+            .map(|(a, _)| a)
+            .collect();
+        let one_filler = changed.windows(2).all(|pair| pair[0] == pair[1]);
+        if changed.len() <= wanted.len() / 4 || (one_filler && changed.len() <= wanted.len() / 2) {
             return Some(Kind::Altered);
         }
     }

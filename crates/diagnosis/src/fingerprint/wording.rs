@@ -8,7 +8,10 @@ use hoofbeat_session::{Label, Layer, Protocol, Status};
 
 use crate::{
     dialect::{DIALECTS, Dialect, Fixed, Refusal},
-    fingerprint::catalogue::{FORGED, Forged},
+    fingerprint::{
+        catalogue::{FORGED, Forged},
+        mask,
+    },
     hearing::{Hearing, Step},
     pattern,
 };
@@ -124,7 +127,7 @@ pub(crate) fn origin(
         one.protocol == hearing.protocol() && pattern::matches(one.pattern, &step.line)
     });
     if let Some(forged) = forged
-        && (forged.unique || authoritative.is_some())
+        && (forged.unique || authoritative.is_some() || shows_spoiled_keyword(hearing, forged))
     {
         return Origin::Forged(forged, authoritative);
     }
@@ -154,6 +157,17 @@ pub(crate) fn origin(
         return Origin::Own(known, refusal);
     }
     Origin::Unlisted
+}
+
+/// smtp-gated overwrites one letter of the keywords that it cannot follow: no server lists `CHU*KING`.
+fn shows_spoiled_keyword(hearing: &Hearing<'_>, forged: &Forged) -> bool {
+    forged.product == Some("smtp-gated")
+        && hearing.list(Layer::Plain).is_some_and(|list| {
+            mask::masks(&list, hearing.protocol(), None)
+                .items
+                .iter()
+                .any(|item| item.kind == mask::Kind::Star)
+        })
 }
 
 /// Why a reply to STARTTLS cannot have the form of this server's replies. A 5xx is left out: milters and
