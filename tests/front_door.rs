@@ -375,6 +375,31 @@ fn every_box_and_look_alike_gets_its_verdict() {
     );
 }
 
+/// Misses are allowed among scenarios that the judge was not made with; accusing an honest server is not.
+#[test]
+fn no_held_out_server_is_accused() {
+    let honest = Scenario::all().iter().filter(|scenario| {
+        let expected = &scenario.expected;
+        let conclusions = expected.also.iter().map(|also| also.verdict);
+        scenario.held_out
+            && std::iter::once(expected.verdict)
+                .chain(conclusions)
+                .all(|verdict| verdict.word() != "interference")
+    });
+    let mut checked = 0;
+    for scenario in honest {
+        let output = Box::start(&scenario.id).check(&["--json"]);
+        let document = json(&output);
+        assert_ne!(
+            document["overall"]["verdict"], "interference",
+            "{}: {document:#}",
+            scenario.id
+        );
+        checked += 1;
+    }
+    assert!(checked > 30, "{checked} honest held-out scenarios");
+}
+
 #[test]
 fn the_words_of_the_contract_are_in_the_docs() {
     let contract =

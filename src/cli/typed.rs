@@ -138,7 +138,7 @@ pub struct Demo {
     /// One JSON document a box instead of the table
     #[arg(long)]
     pub json: bool,
-    /// Every scenario of the lab, the slow ones included
+    /// Every scenario of the lab but the held-out ones; the slow ones included
     #[arg(long)]
     pub all: bool,
 }
