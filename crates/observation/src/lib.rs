@@ -13,6 +13,7 @@ pub mod failure;
 pub mod measurement;
 pub mod recorded;
 pub mod service;
+pub mod tls_names;
 
 pub use certificate::{Certificate, Handshake, HandshakeOutcome, InvalidReason, Verification};
 pub use dialogue::{Connect, Dialogue, Ending, LegacyHello, Role, Source, Variation};

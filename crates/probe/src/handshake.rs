@@ -3,13 +3,13 @@
 use std::{io, sync::Arc};
 
 use hoofbeat_net::trust;
-use hoofbeat_observation::{Handshake, HandshakeOutcome, Service, Verification};
+use hoofbeat_observation::{Handshake, HandshakeOutcome, Service, Verification, tls_names};
 use rustls::{ClientConfig, ProtocolVersion, client::Resumption, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    Context, certificate, legacy,
+    Context, certificate,
     tap::Tap,
     verifier::{self, Presented, Recorder},
 };
@@ -139,7 +139,7 @@ fn server_name(service: &Service) -> Option<ServerName<'static>> {
 }
 
 fn version_name(version: ProtocolVersion) -> String {
-    legacy::version_name(version.into())
+    tls_names::version_name(version.into())
 }
 
 fn outcome(error: &io::Error) -> HandshakeOutcome {
@@ -148,7 +148,7 @@ fn outcome(error: &io::Error) -> HandshakeOutcome {
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
     {
         Some(rustls::Error::AlertReceived(alert)) => HandshakeOutcome::Alert {
-            description: legacy::alert_name((*alert).into()),
+            description: tls_names::alert_name((*alert).into()),
         },
         Some(error) => HandshakeOutcome::Failed {
             detail: error.to_string(),

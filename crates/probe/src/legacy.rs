@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use hoofbeat_net::trust;
-use hoofbeat_observation::LegacyHello;
+use hoofbeat_observation::{
+    LegacyHello,
+    tls_names::{alert_name, cipher_name, version_name},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -148,7 +151,7 @@ fn client_hello(server_name: Option<&str>, random: [u8; 32]) -> Vec<u8> {
     body.push(0);
     let suites: Vec<u8> = CIPHERS
         .iter()
-        .flat_map(|(number, _)| number.to_be_bytes())
+        .flat_map(|number| number.to_be_bytes())
         .chain([0x00, 0xff])
         .collect();
     append(&mut body, &suites);
@@ -189,91 +192,11 @@ fn extension(to: &mut Vec<u8>, number: u16, bytes: &[u8]) {
     append(to, bytes);
 }
 
-/// `TLSv1.2` and so on, as the handshake record names versions.
-pub(crate) fn version_name(version: u16) -> String {
-    match version {
-        0x0300 => "SSLv3".to_owned(),
-        0x0301 => "TLSv1.0".to_owned(),
-        0x0302 => "TLSv1.1".to_owned(),
-        0x0303 => "TLSv1.2".to_owned(),
-        0x0304 => "TLSv1.3".to_owned(),
-        other => format!("0x{other:04x}"),
-    }
-}
-
-fn cipher_name(cipher: u16) -> String {
-    let known = CIPHERS.iter().find(|(number, _)| *number == cipher);
-    known.map_or_else(|| format!("0x{cipher:04x}"), |(_, name)| (*name).to_owned())
-}
-
-/// RFC 8446 §6's names.
-pub(crate) fn alert_name(description: u8) -> String {
-    match description {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        21 => "decryption_failed",
-        22 => "record_overflow",
-        30 => "decompression_failure",
-        40 => "handshake_failure",
-        41 => "no_certificate",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        49 => "access_denied",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        60 => "export_restriction",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        86 => "inappropriate_fallback",
-        90 => "user_canceled",
-        100 => "no_renegotiation",
-        109 => "missing_extension",
-        110 => "unsupported_extension",
-        112 => "unrecognized_name",
-        113 => "bad_certificate_status_response",
-        115 => "unknown_psk_identity",
-        116 => "certificate_required",
-        120 => "no_application_protocol",
-        other => return format!("alert {other}"),
-    }
-    .to_owned()
-}
-
-/// The offered cipher suites, the better ones first, with their IANA names.
-const CIPHERS: [(u16, &str); 26] = [
-    (0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
-    (0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
-    (0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
-    (0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
-    (0xc027, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"),
-    (0xc013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
-    (0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"),
-    (0xc009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
-    (0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"),
-    (0x009e, "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"),
-    (0x009f, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384"),
-    (0x0033, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA"),
-    (0x0039, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA"),
-    (0x009c, "TLS_RSA_WITH_AES_128_GCM_SHA256"),
-    (0x009d, "TLS_RSA_WITH_AES_256_GCM_SHA384"),
-    (0x003c, "TLS_RSA_WITH_AES_128_CBC_SHA256"),
-    (0x003d, "TLS_RSA_WITH_AES_256_CBC_SHA256"),
-    (0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA"),
-    (0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"),
-    (0x0041, "TLS_RSA_WITH_CAMELLIA_128_CBC_SHA"),
-    (0x0084, "TLS_RSA_WITH_CAMELLIA_256_CBC_SHA"),
-    (0xc012, "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"),
-    (0x0016, "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA"),
-    (0x000a, "TLS_RSA_WITH_3DES_EDE_CBC_SHA"),
-    (0x0005, "TLS_RSA_WITH_RC4_128_SHA"),
-    (0x0004, "TLS_RSA_WITH_RC4_128_MD5"),
+/// The offered cipher suites, the better ones first, by their IANA numbers.
+const CIPHERS: [u16; 26] = [
+    0xc02f, 0xc02b, 0xc030, 0xc02c, 0xc027, 0xc013, 0xc014, 0xc009, 0xc00a, 0x009e, 0x009f, 0x0033,
+    0x0039, 0x009c, 0x009d, 0x003c, 0x003d, 0x002f, 0x0035, 0x0041, 0x0084, 0xc012, 0x0016, 0x000a,
+    0x0005, 0x0004,
 ];
 
 #[cfg(test)]

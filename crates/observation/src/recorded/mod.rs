@@ -9,7 +9,6 @@ mod lines;
 pub mod stream;
 pub mod text;
 mod tls;
-mod tls_names;
 mod verb;
 
 pub use cutter::KEPT;

@@ -6,7 +6,7 @@
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use hoofbeat_session::{Direction, Elapsed};
 
-use super::tls_names::{alert_name, cipher_name, version_name};
+use crate::tls_names::{alert_name, cipher_name, version_name};
 use crate::{Certificate, Ending, Handshake, HandshakeOutcome, InvalidReason, Verification};
 
 /// Most bytes of the answer kept as evidence, as [`Handshake::first_bytes`] says.
@@ -154,7 +154,7 @@ impl Watch {
             && (level == 2 || self.done.is_none())
         {
             HandshakeOutcome::Alert {
-                description: alert_name(description).to_owned(),
+                description: alert_name(description),
             }
         } else if let [_, description, ..] = *self.client.alert
             && self.done.is_none()

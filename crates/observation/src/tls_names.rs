@@ -5,7 +5,8 @@
 use alloc::{borrow::ToOwned, format, string::String};
 
 /// An alert's name.
-pub(super) const fn alert_name(description: u8) -> &'static str {
+#[must_use]
+pub fn alert_name(description: u8) -> String {
     match description {
         0 => "close_notify",
         10 => "unexpected_message",
@@ -25,6 +26,7 @@ pub(super) const fn alert_name(description: u8) -> &'static str {
         49 => "access_denied",
         50 => "decode_error",
         51 => "decrypt_error",
+        60 => "export_restriction",
         70 => "protocol_version",
         71 => "insufficient_security",
         80 => "internal_error",
@@ -38,12 +40,14 @@ pub(super) const fn alert_name(description: u8) -> &'static str {
         115 => "unknown_psk_identity",
         116 => "certificate_required",
         120 => "no_application_protocol",
-        _ => "unknown_alert",
+        other => return format!("alert {other}"),
     }
+    .to_owned()
 }
 
 /// A version's name, as OpenSSL and Postfix write it.
-pub(super) fn version_name(version: u16) -> String {
+#[must_use]
+pub fn version_name(version: u16) -> String {
     match version {
         0x0300 => "SSLv3".to_owned(),
         0x0301 => "TLSv1.0".to_owned(),
@@ -106,7 +110,8 @@ const SUITES: [(u16, &str); 47] = [
 ];
 
 /// A suite's IANA name, or its number.
-pub(super) fn cipher_name(suite: u16) -> String {
+#[must_use]
+pub fn cipher_name(suite: u16) -> String {
     match SUITES.binary_search_by_key(&suite, |(number, _)| *number) {
         Ok(at) => SUITES
             .get(at)
