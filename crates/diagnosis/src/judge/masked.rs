@@ -284,8 +284,8 @@ pub(crate) fn greeting_only(bench: &Bench<'_, '_>) -> Option<Opinion> {
     opinion.observations.push(Observation::MaskedGreeting);
     opinion.product = match kind {
         Banner::Sparing => Some("cisco-pix"),
-        Banner::Solid => Some("cisco-asa"),
-        Banner::Short => None,
+        // Asterisks alone may be the server's own cosmetics; Cisco's letters in the list name the product.
+        Banner::Solid | Banner::Short => None,
     };
     opinion.evidence.push(evidence::reply(
         hearing,
