@@ -4,7 +4,7 @@ use hoofbeat_diagnosis::{Case, Settings, diagnose, verdict::worst};
 use hoofbeat_observation::Measurement;
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{INCONCLUSIVE, Stop, check::show, inquiry::Answer, settings, typed};
@@ -57,7 +57,7 @@ pub(super) fn run(typed: &typed::Explain) -> Result<u8, Stop> {
             .filter(|m| m.dialogue().is_some())
             .count();
         let started = measurements.iter().map(|m| m.started).min().unwrap_or(now);
-        let elapsed = began.elapsed().max(Duration::from_millis(0));
+        let elapsed = began.elapsed();
         show(
             &Answer {
                 target,
