@@ -144,7 +144,7 @@ fn bench<'c, 'a>(
             Role::Target | Role::Sibling if same_host || same_address => {
                 bench.siblings.push(hearing)
             }
-            Role::Target | Role::Sibling => {}
+            Role::Target | Role::Sibling | Role::Witness { .. } => {}
         }
     }
     bench.dialect = dialect_of(&bench.hearings);

@@ -23,6 +23,11 @@ pub enum Role {
     },
     /// An address where nothing may answer (RFC 5737, RFC 3849): an answer is an interceptor's.
     NegativeControl,
+    /// A cooperating server that tells afterwards what it saw.
+    Witness {
+        /// The token that this connection said, by which the report names it.
+        token: String,
+    },
 }
 
 /// Which question the script asked.

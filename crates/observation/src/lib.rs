@@ -11,13 +11,24 @@ pub mod dialogue;
 pub mod facts;
 pub mod failure;
 pub mod measurement;
+pub mod path;
 pub mod recorded;
 pub mod service;
+pub mod surroundings;
 pub mod tls_names;
+pub mod witness;
 
 pub use certificate::{Certificate, Handshake, HandshakeOutcome, InvalidReason, Verification};
 pub use dialogue::{Connect, Dialogue, Ending, LegacyHello, Role, Source, Variation};
 pub use facts::{AddressRecord, DnsStatus, Lookup, MtaStsFetch, Question, Record};
 pub use failure::{Failure, FailureKind, Operation};
 pub use measurement::{Body, Measurement, Vantage};
+pub use path::{
+    Answer, Answered, Engine, Method, PacketKind, Payload, Probe, Quote, QuoteBegins, ReceivedTtl,
+    Trace, TtlMethod,
+};
 pub use service::{Scheme, Service};
+pub use surroundings::{AddressFact, Capture, Side, Surroundings};
+pub use witness::{
+    Errand, Report, SignedReport, Standing, WitnessService, WitnessVisit, WitnessedConnection,
+};

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dialogue, Failure, Lookup, MtaStsFetch};
+use crate::{Capture, Dialogue, Failure, Lookup, MtaStsFetch, Surroundings, Trace, WitnessVisit};
 
 /// From where it was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,6 +13,15 @@ pub struct Vantage {
     pub name: Option<String>,
     /// Our address towards the world, where known.
     pub address: Option<IpAddr>,
+    /// Which machine, by a label that the user gave: two vantages with the same label are the same machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Which network it sat on, by a label that the user gave, such as `cafe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Whether it stands in the target's own network, behind whatever guards that from the world.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub inside: bool,
 }
 
 /// What was done.
@@ -31,6 +40,14 @@ pub enum Body {
     MtaSts(MtaStsFetch),
     /// The target could not be turned into services at all.
     Unresolved(Unresolved),
+    /// Packets with a limited TTL.
+    Trace(Trace),
+    /// What is known of the addresses around.
+    Surroundings(Surroundings),
+    /// A visit to a cooperating server.
+    Witness(WitnessVisit),
+    /// The packets of this target's measurements.
+    Capture(Capture),
 }
 
 /// Why a target has no services.
@@ -73,6 +90,22 @@ impl Measurement {
     pub const fn dialogue(&self) -> Option<&Dialogue> {
         match &self.body {
             Body::Dialogue(dialogue) => Some(dialogue),
+            _ => None,
+        }
+    }
+    /// The trace, where it is one.
+    #[must_use]
+    pub const fn trace(&self) -> Option<&Trace> {
+        match &self.body {
+            Body::Trace(trace) => Some(trace),
+            _ => None,
+        }
+    }
+    /// The visit to a witness, where it is one.
+    #[must_use]
+    pub const fn visit(&self) -> Option<&WitnessVisit> {
+        match &self.body {
+            Body::Witness(visit) => Some(visit),
             _ => None,
         }
     }
