@@ -1,5 +1,5 @@
-//! Lists `scenarios/*.toml` so that the crate embeds every scenario file without naming each by hand.
-//! It knows nothing of what a scenario means.
+//! Lists `scenarios/*.toml` and `scenarios/net/*.toml` so that the crate embeds every scenario file without naming each
+//! by hand. It knows nothing of what a scenario means.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,17 @@ fn main() {
     let manifest = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let folder = Path::new(&manifest).join("scenarios");
-    let mut files: Vec<_> = fs::read_dir(&folder)
+    for (name, folder, file) in [
+        ("FILES", folder.clone(), "scenario_files.rs"),
+        ("NET_FILES", folder.join("net"), "net_scenario_files.rs"),
+    ] {
+        let table = table(name, &folder);
+        fs::write(Path::new(&out).join(file), table).expect("OUT_DIR is writable");
+    }
+}
+
+fn table(name: &str, folder: &Path) -> String {
+    let mut files: Vec<_> = fs::read_dir(folder)
         .expect("the scenarios folder exists")
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| {
@@ -19,7 +29,7 @@ fn main() {
         })
         .collect();
     files.sort();
-    let mut table = String::from("pub(crate) const FILES: &[(&str, &str)] = &[\n");
+    let mut table = format!("pub(crate) const {name}: &[(&str, &str)] = &[\n");
     for file in &files {
         let name = file
             .file_name()
@@ -28,5 +38,5 @@ fn main() {
         writeln!(table, "    ({name:?}, include_str!({file:?})),").expect("writing to a string");
     }
     table.push_str("];\n");
-    fs::write(Path::new(&out).join("scenario_files.rs"), table).expect("OUT_DIR is writable");
+    table
 }

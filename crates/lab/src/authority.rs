@@ -136,11 +136,35 @@ impl Authority {
         Ok(Arc::new(config))
     }
 
+    /// A new leaf of this kind for [`HOST`], the loopback addresses and `names`, with its key, both as PEM: for servers
+    /// that read files.
+    ///
+    /// # Errors
+    /// When the leaf cannot be made.
+    pub fn leaf_pem(
+        &self,
+        kind: CertificateKind,
+        names: &[&str],
+    ) -> Result<(String, String), AuthorityError> {
+        let (certificate, key) = self.issue(kind, names)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+
     fn leaf(
         &self,
         kind: CertificateKind,
         names: &[&str],
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), AuthorityError> {
+        let (certificate, key) = self.issue(kind, names)?;
+        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Ok((vec![certificate.der().clone()], private))
+    }
+
+    fn issue(
+        &self,
+        kind: CertificateKind,
+        names: &[&str],
+    ) -> Result<(rcgen::Certificate, KeyPair), AuthorityError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         let now = OffsetDateTime::now_utc();
@@ -159,6 +183,11 @@ impl Authority {
             _ => std::iter::once(HOST).chain(names.iter().copied()).collect(),
         };
         for host in &own {
+            // A name that is an address is proven as one (RFC 5280, section 4.2.1.6).
+            if let Ok(address) = host.parse::<IpAddr>() {
+                params.subject_alt_names.push(SanType::IpAddress(address));
+                continue;
+            }
             if !params
                 .subject_alt_names
                 .iter()
@@ -188,8 +217,7 @@ impl Authority {
             }
             _ => params.signed_by(&key, &self.issuer)?,
         };
-        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok((vec![certificate.der().clone()], private))
+        Ok((certificate, key))
     }
 }
 
@@ -224,6 +252,22 @@ mod tests {
                 .ca_pem()
                 .starts_with("-----BEGIN CERTIFICATE-----")
         );
+    }
+
+    #[test]
+    fn an_address_among_the_names_is_proven_as_an_address() {
+        let authority = Authority::new("Test Root", "Test").expect("a root");
+        let names = ["mx.lab.test", "198.18.64.25", "2001:db8:4504::25"];
+        let (certificate, key) = authority
+            .issue(CertificateKind::Good, &names)
+            .expect("a leaf");
+        let der = certificate.der().as_ref();
+        let held = |bytes: &[u8]| der.windows(bytes.len()).any(|window| window == bytes);
+        // GeneralName [7], four bytes; and not the text.
+        assert!(held(&[0x87, 4, 198, 18, 64, 25]));
+        assert!(!held(b"198.18.64.25"));
+        assert!(held(b"mx.lab.test"));
+        assert!(key.serialize_pem().contains("PRIVATE KEY"));
     }
 
     #[test]

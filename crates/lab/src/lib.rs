@@ -19,6 +19,8 @@ pub mod middlebox;
 mod protocol;
 pub mod scenario;
 pub mod server;
+#[cfg(target_os = "linux")]
+pub mod topology;
 
 pub use lab::{Background, Lab, Running, Sibling, StartError};
 pub use protocol::{Protocol, Scheme};

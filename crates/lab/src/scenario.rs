@@ -323,7 +323,7 @@ impl Scenario {
 }
 
 /// Lays `over` on `base`: tables merge, an empty text takes a default away, anything else replaces.
-fn merge(base: &mut toml::Table, over: toml::Table) {
+pub(crate) fn merge(base: &mut toml::Table, over: toml::Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
             (Some(toml::Value::Table(under)), toml::Value::Table(table)) => merge(under, table),

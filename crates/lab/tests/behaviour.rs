@@ -272,7 +272,7 @@ fn endless_lines_end_the_connection_and_never_the_lab() {
         "clean-postfix",
         "clean-imap",
         "strip-smtp",
-        "cisco-asa-gen2",
+        "cisco-pix6-x",
     ] {
         let lab = start(id);
         let mut stream = connect(lab.address);
@@ -287,4 +287,24 @@ fn endless_lines_end_the_connection_and_never_the_lab() {
         let mut byte = [0u8; 1];
         assert_eq!(again.read(&mut byte).expect("a greeting"), 1, "{id}");
     }
+}
+
+#[test]
+fn an_asa_falls_silent_at_a_command_beyond_its_limit() {
+    let lab = start("cisco-asa-gen2");
+    let mut stream = connect(lab.address);
+    assert!(reply(&mut stream).starts_with("220 "));
+    assert!(ask(&mut stream, &format!("NOOP {}", "x".repeat(400))).starts_with("250"));
+    stream
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .expect("a timeout");
+    stream
+        .write_all(format!("NOOP {}\r\n", "x".repeat(600)).as_bytes())
+        .expect("the box reads on");
+    let mut byte = [0u8; 1];
+    let silence = stream.read(&mut byte).expect_err("no answer");
+    assert!(
+        matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{silence}"
+    );
 }

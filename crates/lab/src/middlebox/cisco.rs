@@ -6,9 +6,12 @@
 //!
 //! A line cut by a segment border is left alone: how the real one treats it is not known.
 
+mod limits;
+
 use serde::Deserialize;
 
 use crate::middlebox::{Action, Middlebox};
+use limits::Limits;
 
 /// How a banner is masked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -63,6 +66,8 @@ pub struct CiscoSpec {
     pub only_rfc821: bool,
     /// `allow-tls`: STARTTLS passes, both keyword and verb.
     pub allow_tls: bool,
+    /// The default map's limits of length and count; PIX `fixup` has none of them.
+    pub limits: bool,
 }
 
 impl Default for CiscoSpec {
@@ -73,6 +78,7 @@ impl Default for CiscoSpec {
             keywords: Keywords::Gen2,
             only_rfc821: false,
             allow_tls: false,
+            limits: true,
         }
     }
 }
@@ -109,6 +115,8 @@ pub struct Cisco {
     client_mid_line: bool,
     /// The body's last bytes so far.
     body_tail: Vec<u8>,
+    /// What the client sent so far, as the limits count it; none where there are no limits.
+    counted: Option<Limits>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,8 +128,10 @@ struct Ehlo {
 impl Cisco {
     /// A box with these settings.
     pub fn new(spec: CiscoSpec) -> Self {
+        let counted = (spec.limits && !spec.only_rfc821).then(Limits::default);
         Self {
             spec,
+            counted,
             greeted: false,
             ehlo: None,
             starttls_passed: false,
@@ -240,6 +250,14 @@ impl Cisco {
 
 impl Middlebox for Cisco {
     fn client_sent(&mut self, segment: &[u8], out: &mut Vec<Action>) {
+        if let Some(counted) = &mut self.counted
+            && !self.blind
+            && !self.secret
+            && counted.exceeded_by(segment, self.body)
+        {
+            out.push(Action::Blackhole);
+            return;
+        }
         let mut bytes = segment.to_vec();
         if self.body {
             // PIX sees only a terminator that is whole within one segment (CSCds90792).
@@ -630,6 +648,22 @@ mod tests {
     }
 
     #[test]
+    fn a_command_beyond_the_limit_ends_in_silence_unless_the_box_is_a_pix() {
+        let long = format!("NOOP {}\r\n", "x".repeat(600));
+        assert_eq!(play::client(&mut gen2(), &long), "<Blackhole>");
+        let mut pix = Cisco::new(CiscoSpec {
+            only_rfc821: true,
+            ..CiscoSpec::default()
+        });
+        assert_eq!(play::client(&mut pix, &long), format!("S:{long}"));
+        let mut unlimited = Cisco::new(CiscoSpec {
+            limits: false,
+            ..CiscoSpec::default()
+        });
+        assert_eq!(play::client(&mut unlimited, &long), format!("S:{long}"));
+    }
+
+    #[test]
     fn only_pix_misses_an_end_of_mail_that_two_segments_share() {
         for (only_rfc821, next) in [(false, "S:XXXX\r\n"), (true, "S:XQZT\r\n")] {
             let mut cisco = Cisco::new(CiscoSpec {
@@ -656,6 +690,7 @@ mod tests {
             let mut cisco = Cisco::new(CiscoSpec {
                 only_rfc821: pix,
                 allow_tls,
+                limits: false,
                 disallowed: if noop { Disallowed::Noop } else { Disallowed::Crossed },
                 ..CiscoSpec::default()
             });

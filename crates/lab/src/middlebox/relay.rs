@@ -124,13 +124,26 @@ async fn passage(client: TcpStream, route: &Route, connection: &Connection) -> i
         _ => return client.set_zero_linger(),
     };
     server.set_nodelay(true)?;
+    let boxes = Box::new(row(&route.boxes, route.scheme, connection));
+    carry(client, server, boxes, route.interceptor.as_ref()).await
+}
+
+/// Carries one connection's two sides through `boxes` until either ends it; `interceptor` is for boxes that intercept.
+///
+/// # Errors
+/// When a side breaks.
+pub(crate) async fn carry(
+    client: TcpStream,
+    server: TcpStream,
+    mut boxes: Box<dyn Middlebox>,
+    interceptor: Option<&Arc<ServerConfig>>,
+) -> io::Result<()> {
     let mut sides = Sides {
         client,
         server,
         client_open: true,
         server_open: true,
     };
-    let mut boxes = row(&route.boxes, route.scheme, connection);
     let mut out = Vec::new();
     boxes.opened(&mut out);
     let mut from_client = vec![0u8; SEGMENT];
@@ -140,7 +153,7 @@ async fn passage(client: TcpStream, route: &Route, connection: &Connection) -> i
             Next::Go => {}
             Next::Stop => return Ok(()),
             Next::Silence => return sides.swallow().await,
-            Next::Intercept(how) => return sides.intercept(how, route).await,
+            Next::Intercept(how) => return sides.intercept(how, interceptor).await,
         }
         if !sides.client_open && !sides.server_open {
             return Ok(());
@@ -223,8 +236,12 @@ impl Sides {
         Ok(())
     }
 
-    async fn intercept(self, how: Interception, route: &Route) -> io::Result<()> {
-        let Some(settings) = &route.interceptor else {
+    async fn intercept(
+        self,
+        how: Interception,
+        interceptor: Option<&Arc<ServerConfig>>,
+    ) -> io::Result<()> {
+        let Some(settings) = interceptor else {
             return pending().await;
         };
         let mut server = self.server;

@@ -74,7 +74,8 @@ pub(crate) async fn converse(
         }
     }
     if spec.starttls == Starttls::Broken {
-        fail(&mut stream, spec.breakage).await?;
+        let words = dialogue.tls_fails();
+        fail(&mut stream, spec, words).await?;
         return Ok(Ended::HandshakeFailed { _socket: stream });
     }
     let mut stream = match TlsAcceptor::from(tls).accept(stream).into_fallible().await {
@@ -221,22 +222,20 @@ pub(crate) async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
     .await;
 }
 
-async fn fail(stream: &mut TcpStream, breakage: Breakage) -> io::Result<()> {
+async fn fail(stream: &mut TcpStream, spec: &ServerSpec, words: Deed) -> io::Result<()> {
     let mut hello = [0u8; 4096];
     let got = timeout(HELLO_WAIT, stream.read(&mut hello)).await;
     if !matches!(got, Ok(Ok(read)) if read > 0) {
         return Ok(());
     }
-    match breakage {
+    match spec.breakage {
         Breakage::Close => {}
         Breakage::Reset => {
             stream.set_zero_linger()?;
             return Ok(());
         }
         Breakage::Plaintext => {
-            stream
-                .write_all(b"454 4.7.0 TLS not available due to local problem\r\n")
-                .await?;
+            obey(stream, spec, vec![words], &mut 0, 0).await?;
         }
         // RFC 8446 §6: alert record, fatal, internal_error(80) or protocol_version(70).
         Breakage::Alert => stream.write_all(&[21, 3, 3, 0, 2, 2, 80]).await?,

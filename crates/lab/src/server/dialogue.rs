@@ -31,6 +31,8 @@ pub(crate) trait Dialogue: Send {
     fn greet(&mut self) -> Vec<Deed>;
     /// What one received line, without its end, brings about.
     fn line(&mut self, line: &[u8]) -> Vec<Deed>;
+    /// What is said in the clear, instead of a ServerHello, by a server whose TLS fails after it agreed to start it.
+    fn tls_fails(&self) -> Deed;
     /// TLS stands: forget what was said before (RFC 3207 §4.2), perhaps say something.
     fn secured(&mut self) -> Vec<Deed>;
 }

@@ -1,12 +1,86 @@
-//! An honest IMAP server's conversation before login, in Dovecot's or Courier's words. It must not know sockets, boxes
-//! or verdicts, and keeps nothing of what LOGIN carries. RFC 9051, 3501, 2595.
+//! An honest IMAP server's conversation before login, in Dovecot's, Courier's or nobody's words. It must not know
+//! sockets, boxes or verdicts, and keeps nothing of what LOGIN carries. RFC 9051, 3501, 2595.
 
 use crate::server::dialogue::{Deed, Dialogue, Visit, say, verb_and_rest};
 use crate::server::spec::{Dialect, Place, ServerSpec, Starttls};
 
+/// One program's words, without tag and line end.
+struct Words {
+    ready: &'static str,
+    keywords: &'static [&'static str],
+    listed: &'static str,
+    noop: &'static str,
+    bye: &'static str,
+    logout: &'static str,
+    /// To a command that it does not know.
+    unknown: &'static str,
+    /// To STARTTLS where it is switched off.
+    tls_refused: &'static str,
+    /// Its name, told to who asks with ID.
+    name: Option<&'static str>,
+    login_failed: &'static str,
+}
+
+const DOVECOT: Words = Words {
+    ready: "Dovecot (Debian) ready.",
+    keywords: &[
+        "IMAP4rev1",
+        "SASL-IR",
+        "LOGIN-REFERRALS",
+        "ID",
+        "ENABLE",
+        "IDLE",
+        "LITERAL+",
+    ],
+    listed: "Pre-login capabilities listed, post-login capabilities have more.",
+    noop: "NOOP completed.",
+    bye: "Logging out",
+    logout: "Logout completed.",
+    unknown: "BAD Error in IMAP command received by server.",
+    tls_refused: "BAD TLS support isn't enabled.",
+    name: Some("Dovecot"),
+    login_failed: "[AUTHENTICATIONFAILED] Authentication failed.",
+};
+
+const COURIER: Words = Words {
+    ready: "Courier-IMAP ready.",
+    keywords: &[
+        "IMAP4rev1",
+        "UIDPLUS",
+        "CHILDREN",
+        "NAMESPACE",
+        "SORT",
+        "QUOTA",
+        "IDLE",
+    ],
+    listed: "CAPABILITY completed",
+    noop: "NOOP completed",
+    bye: "Courier-IMAP server shutting down",
+    logout: "LOGOUT completed",
+    unknown: "NO Error in IMAP command received by server.",
+    tls_refused: "BAD TLS support isn't enabled.",
+    name: None,
+    login_failed: "Login failed.",
+};
+
+/// What somebody writes who has only read the RFC, down to `BAD Unknown command.`
+const PLAIN: Words = Words {
+    ready: "IMAP4rev1 Service Ready",
+    keywords: &["IMAP4rev1", "IDLE"],
+    listed: "CAPABILITY completed",
+    noop: "NOOP completed",
+    bye: "IMAP4rev1 Server logging out",
+    logout: "LOGOUT completed",
+    unknown: "BAD Unknown command.",
+    tls_refused: "BAD STARTTLS not available",
+    name: None,
+    login_failed: "[AUTHENTICATIONFAILED] Authentication failed",
+};
+
 pub(crate) struct Imap {
     spec: ServerSpec,
     visit: Visit,
+    words: &'static Words,
     /// The command whose literal is being forgotten.
     awaiting: Option<(String, String)>,
     bad: u32,
@@ -19,16 +93,18 @@ const PATIENCE: u32 = 20;
 
 impl Imap {
     pub(crate) fn new(spec: ServerSpec, visit: Visit) -> Self {
+        let words = match spec.dialect {
+            Some(Dialect::Courier) => &COURIER,
+            Some(Dialect::Plain) => &PLAIN,
+            _ => &DOVECOT,
+        };
         Self {
             spec,
             visit,
+            words,
             awaiting: None,
             bad: 0,
         }
-    }
-
-    fn courier(&self) -> bool {
-        self.spec.dialect == Some(Dialect::Courier)
     }
 
     fn login_allowed(&self) -> bool {
@@ -40,29 +116,8 @@ impl Imap {
     }
 
     fn capabilities(&self) -> String {
-        let mut words: Vec<String> = if self.courier() {
-            [
-                "IMAP4rev1",
-                "UIDPLUS",
-                "CHILDREN",
-                "NAMESPACE",
-                "SORT",
-                "QUOTA",
-                "IDLE",
-            ]
-        } else {
-            [
-                "IMAP4rev1",
-                "SASL-IR",
-                "LOGIN-REFERRALS",
-                "ID",
-                "ENABLE",
-                "IDLE",
-                "LITERAL+",
-            ]
-        }
-        .map(str::to_owned)
-        .into();
+        let own = self.words.keywords.iter();
+        let mut words: Vec<String> = own.map(|&word| word.to_owned()).collect();
         if self.visit.advertises() {
             let keyword = self.spec.cased("STARTTLS");
             match self.spec.keyword_place {
@@ -86,59 +141,30 @@ impl Imap {
     }
 
     fn answer(&mut self, tag: &str, verb: &str) -> Vec<Deed> {
-        let courier = self.courier();
+        let words = self.words;
         match verb {
             "CAPABILITY" => {
-                let done = if courier {
-                    "CAPABILITY completed"
-                } else {
-                    "Pre-login capabilities listed, post-login capabilities have more."
-                };
                 let text = format!(
-                    "* CAPABILITY {}\r\n{tag} OK {done}\r\n",
-                    self.capabilities()
+                    "* CAPABILITY {}\r\n{tag} OK {}\r\n",
+                    self.capabilities(),
+                    words.listed
                 );
                 vec![Deed::Offer(text.into_bytes())]
             }
-            "NOOP" => vec![say(format!(
-                "{tag} OK NOOP completed{}",
-                if courier { "" } else { "." }
+            "NOOP" => vec![say(format!("{tag} OK {}", words.noop))],
+            "ID" if words.name.is_some() => vec![say(format!(
+                "* ID (\"name\" \"{}\")\r\n{tag} OK ID completed.",
+                words.name.unwrap_or_default()
             ))],
-            "ID" if !courier => {
-                vec![say(format!(
-                    "* ID (\"name\" \"Dovecot\")\r\n{tag} OK ID completed."
-                ))]
-            }
-            "LOGOUT" => {
-                let bye = if courier {
-                    "* BYE Courier-IMAP server shutting down"
-                } else {
-                    "* BYE Logging out"
-                };
-                vec![
-                    say(format!(
-                        "{bye}\r\n{tag} OK {}",
-                        if courier {
-                            "LOGOUT completed"
-                        } else {
-                            "Logout completed."
-                        }
-                    )),
-                    Deed::Close,
-                ]
-            }
+            "LOGOUT" => vec![
+                say(format!("* BYE {}\r\n{tag} OK {}", words.bye, words.logout)),
+                Deed::Close,
+            ],
             "STARTTLS" => self.starttls(tag),
             "LOGIN" | "AUTHENTICATE" if !self.login_allowed() => vec![say(format!(
                 "{tag} NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (SSL/TLS) connections."
             ))],
-            "LOGIN" | "AUTHENTICATE" => {
-                let text = if courier {
-                    "Login failed."
-                } else {
-                    "[AUTHENTICATIONFAILED] Authentication failed."
-                };
-                vec![say(format!("{tag} NO {text}"))]
-            }
+            "LOGIN" | "AUTHENTICATE" => vec![say(format!("{tag} NO {}", words.login_failed))],
             _ => self.bad(tag),
         }
     }
@@ -146,10 +172,7 @@ impl Imap {
     fn bad(&mut self, tag: &str) -> Vec<Deed> {
         self.bad += 1;
         let tag = if tag.is_empty() { "*" } else { tag };
-        let word = if self.courier() { "NO" } else { "BAD" };
-        let mut deeds = vec![say(format!(
-            "{tag} {word} Error in IMAP command received by server."
-        ))];
+        let mut deeds = vec![say(format!("{tag} {}", self.words.unknown))];
         if self.bad >= PATIENCE {
             deeds.push(say("* BYE Too many invalid IMAP commands."));
             deeds.push(Deed::Close);
@@ -163,7 +186,7 @@ impl Imap {
         }
         match self.visit.starttls {
             Starttls::Absent => self.bad(tag),
-            Starttls::Hidden => vec![say(format!("{tag} BAD TLS support isn't enabled."))],
+            Starttls::Hidden => vec![say(format!("{tag} {}", self.words.tls_refused))],
             Starttls::Unavailable => {
                 vec![say(format!(
                     "{tag} NO [UNAVAILABLE] TLS is temporarily not available."
@@ -191,8 +214,7 @@ impl Dialogue for Imap {
         let state = if self.spec.preauth { "PREAUTH" } else { "OK" };
         let text = match &self.spec.banner {
             Some(text) => text.clone(),
-            None if self.courier() => "Courier-IMAP ready.".to_owned(),
-            None => "Dovecot (Debian) ready.".to_owned(),
+            None => self.words.ready.to_owned(),
         };
         let line = format!("* {state} [CAPABILITY {}] {text}\r\n", self.capabilities());
         deeds.push(Deed::Say(line.into_bytes()));
@@ -223,6 +245,10 @@ impl Dialogue for Imap {
             }
             None => self.answer(&tag, &verb),
         }
+    }
+
+    fn tls_fails(&self) -> Deed {
+        say("* BYE TLS initialization failed.")
     }
 
     fn secured(&mut self) -> Vec<Deed> {
@@ -312,6 +338,24 @@ mod tests {
             said(&imap.line(b"b XQZTLSAB")),
             "b BAD Error in IMAP command received by server.\r\n"
         );
+    }
+
+    #[test]
+    fn a_plain_server_without_tls_knows_no_starttls() {
+        let mut imap = server(ServerSpec {
+            dialect: Some(Dialect::Plain),
+            starttls: Starttls::Absent,
+            ..ServerSpec::default()
+        });
+        assert_eq!(
+            said(&imap.greet()),
+            "* OK [CAPABILITY IMAP4rev1 IDLE LOGINDISABLED] IMAP4rev1 Service Ready\r\n"
+        );
+        assert_eq!(
+            said(&imap.line(b"a STARTTLS")),
+            "a BAD Unknown command.\r\n"
+        );
+        assert_eq!(said(&imap.line(b"b ID NIL")), "b BAD Unknown command.\r\n");
     }
 
     #[test]

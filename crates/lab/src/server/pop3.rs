@@ -1,33 +1,87 @@
-//! An honest POP3 server's conversation before login, in Dovecot's or Courier's words. It must not know sockets, boxes
-//! or verdicts. RFC 1939, 2449, 2595.
+//! An honest POP3 server's conversation before login, in Dovecot's, Courier's or nobody's words. It must not know
+//! sockets, boxes or verdicts. RFC 1939, 2449, 2595.
 
 use crate::server::dialogue::{Deed, Dialogue, Visit, say, verb_and_rest};
 use crate::server::spec::{AuthOffer, Dialect, Place, ServerSpec, Starttls};
 
+/// One program's words, without line end.
+struct Words {
+    ready: &'static str,
+    listed: &'static str,
+    keywords: &'static [&'static str],
+    unknown: &'static str,
+    tls_refused: &'static str,
+    quit: &'static str,
+    /// Unknown commands before it hangs up.
+    patience: u32,
+}
+
+const DOVECOT: Words = Words {
+    ready: "Dovecot (Debian) ready.",
+    listed: "+OK",
+    keywords: &[
+        "CAPA",
+        "TOP",
+        "UIDL",
+        "RESP-CODES",
+        "PIPELINING",
+        "AUTH-RESP-CODE",
+    ],
+    unknown: "-ERR Unknown command.",
+    tls_refused: "-ERR TLS support isn't enabled.",
+    quit: "+OK Logging out",
+    // As Debian 12's 2.3.19.
+    patience: 3,
+};
+
+const COURIER: Words = Words {
+    ready: "Hello there.",
+    listed: "+OK Here's what I can do:",
+    keywords: &[
+        "TOP",
+        "UIDL",
+        "PIPELINING",
+        "IMPLEMENTATION Courier Mail Server",
+    ],
+    unknown: "-ERR Invalid command.",
+    tls_refused: "-ERR TLS support isn't enabled.",
+    quit: "+OK Better luck next time.",
+    patience: 20,
+};
+
+/// What somebody writes who has only read the RFC, down to `-ERR Unknown command.`
+const PLAIN: Words = Words {
+    ready: "POP3 server ready",
+    listed: "+OK Capability list follows",
+    keywords: &["TOP", "UIDL"],
+    unknown: "-ERR Unknown command.",
+    tls_refused: "-ERR STLS not available",
+    quit: "+OK POP3 server signing off",
+    patience: 20,
+};
+
 pub(crate) struct Pop3 {
     spec: ServerSpec,
     visit: Visit,
+    words: &'static Words,
     bad: u32,
     secret: bool,
 }
 
-/// Unknown commands before Dovecot's login process hangs up, as Debian 12's 2.3.19 does.
-const DOVECOT_PATIENCE: u32 = 3;
-/// Courier is more patient.
-const COURIER_PATIENCE: u32 = 20;
-
 impl Pop3 {
     pub(crate) fn new(spec: ServerSpec, visit: Visit) -> Self {
+        let words = match spec.dialect {
+            Some(Dialect::Courier) => &COURIER,
+            Some(Dialect::Plain) => &PLAIN,
+            _ => &DOVECOT,
+        };
         Self {
             spec,
             visit,
+            words,
             bad: 0,
             secret: false,
         }
-    }
-
-    fn courier(&self) -> bool {
-        self.spec.dialect == Some(Dialect::Courier)
     }
 
     fn login_allowed(&self) -> bool {
@@ -38,30 +92,8 @@ impl Pop3 {
     }
 
     fn capabilities(&self) -> Deed {
-        let (head, base): (&str, &[&str]) = if self.courier() {
-            (
-                "+OK Here's what I can do:",
-                &[
-                    "TOP",
-                    "UIDL",
-                    "PIPELINING",
-                    "IMPLEMENTATION Courier Mail Server",
-                ],
-            )
-        } else {
-            (
-                "+OK",
-                &[
-                    "CAPA",
-                    "TOP",
-                    "UIDL",
-                    "RESP-CODES",
-                    "PIPELINING",
-                    "AUTH-RESP-CODE",
-                ],
-            )
-        };
-        let mut words: Vec<String> = base.iter().map(|&word| word.to_owned()).collect();
+        let own = self.words.keywords.iter();
+        let mut words: Vec<String> = own.map(|&word| word.to_owned()).collect();
         if self.visit.advertises() && self.spec.keyword_place == Place::Usual {
             words.push(self.spec.cased("STLS"));
         }
@@ -79,7 +111,8 @@ impl Pop3 {
                 Place::Last => words.push(self.spec.cased("STLS")),
             }
         }
-        Deed::Offer(format!("{head}\r\n{}\r\n.\r\n", words.join("\r\n")).into_bytes())
+        let listed = self.words.listed;
+        Deed::Offer(format!("{listed}\r\n{}\r\n.\r\n", words.join("\r\n")).into_bytes())
     }
 
     fn starttls(&mut self) -> Vec<Deed> {
@@ -88,7 +121,7 @@ impl Pop3 {
         }
         match self.visit.starttls {
             Starttls::Absent => self.bad(),
-            Starttls::Hidden => vec![say("-ERR TLS support isn't enabled.")],
+            Starttls::Hidden => vec![say(self.words.tls_refused)],
             Starttls::Unavailable => vec![say("-ERR [SYS/TEMP] TLS is temporarily not available.")],
             Starttls::Offered | Starttls::HiddenWorks | Starttls::Broken => {
                 vec![say("+OK Begin TLS negotiation now."), Deed::StartTls]
@@ -98,13 +131,8 @@ impl Pop3 {
 
     fn bad(&mut self) -> Vec<Deed> {
         self.bad += 1;
-        let (text, patience) = if self.courier() {
-            ("-ERR Invalid command.", COURIER_PATIENCE)
-        } else {
-            ("-ERR Unknown command.", DOVECOT_PATIENCE)
-        };
-        let mut deeds = vec![say(text)];
-        if self.bad >= patience {
+        let mut deeds = vec![say(self.words.unknown)];
+        if self.bad >= self.words.patience {
             deeds.extend([say("-ERR Too many invalid bad commands."), Deed::Close]);
         }
         deeds
@@ -122,8 +150,7 @@ impl Dialogue for Pop3 {
         }
         deeds.push(say(match &self.spec.banner {
             Some(text) => format!("+OK {text}"),
-            None if self.courier() => "+OK Hello there.".to_owned(),
-            None => "+OK Dovecot (Debian) ready.".to_owned(),
+            None => format!("+OK {}", self.words.ready),
         }));
         deeds
     }
@@ -148,16 +175,13 @@ impl Dialogue for Pop3 {
                 vec![say("+ ")]
             }
             // Dovecot does not know NOOP before login; Courier does not either.
-            "QUIT" => vec![
-                say(if self.courier() {
-                    "+OK Better luck next time."
-                } else {
-                    "+OK Logging out"
-                }),
-                Deed::Close,
-            ],
+            "QUIT" => vec![say(self.words.quit), Deed::Close],
             _ => self.bad(),
         }
+    }
+
+    fn tls_fails(&self) -> Deed {
+        say("-ERR TLS initialization failed.")
     }
 
     fn secured(&mut self) -> Vec<Deed> {

@@ -1,9 +1,9 @@
-//! An honest ManageSieve server's conversation before login, in Pigeonhole's words. It must not know sockets, boxes or
-//! verdicts. RFC 5804.
+//! An honest ManageSieve server's conversation before login, in Pigeonhole's or nobody's words. It must not know
+//! sockets, boxes or verdicts. RFC 5804.
 
 use crate::server::dialogue::{Deed, Dialogue, Visit, say, verb_and_rest};
 use crate::server::imap::literal;
-use crate::server::spec::{AuthOffer, ServerSpec, Starttls};
+use crate::server::spec::{AuthOffer, Dialect, ServerSpec, Starttls};
 
 pub(crate) struct Sieve {
     spec: ServerSpec,
@@ -27,6 +27,10 @@ impl Sieve {
         }
     }
 
+    fn plain(&self) -> bool {
+        self.spec.dialect == Some(Dialect::Plain)
+    }
+
     fn login_allowed(&self) -> bool {
         match self.spec.auth {
             AuthOffer::Usual => self.visit.secure,
@@ -35,11 +39,13 @@ impl Sieve {
     }
 
     fn capabilities(&self, done: &str) -> Vec<u8> {
-        let mut text = String::from(
+        let mut text = String::from(if self.plain() {
+            "\"IMPLEMENTATION\" \"sieved\"\r\n\"SIEVE\" \"fileinto vacation\"\r\n"
+        } else {
             "\"IMPLEMENTATION\" \"Dovecot (Debian) Pigeonhole\"\r\n\
              \"SIEVE\" \"fileinto reject envelope encoded-character vacation subaddress comparator-i;ascii-numeric\"\r\n\
-             \"NOTIFY\" \"mailto\"\r\n",
-        );
+             \"NOTIFY\" \"mailto\"\r\n"
+        });
         text.push_str(if self.login_allowed() {
             "\"SASL\" \"PLAIN LOGIN\"\r\n"
         } else {
@@ -63,6 +69,7 @@ impl Sieve {
             "STARTTLS" if self.visit.secure => vec![say("NO \"TLS is already active.\"")],
             "STARTTLS" => match self.visit.starttls {
                 Starttls::Absent => self.bad(),
+                Starttls::Hidden if self.plain() => vec![say("NO \"STARTTLS not available\"")],
                 Starttls::Hidden => vec![say("NO \"TLS support isn't enabled.\"")],
                 Starttls::Unavailable => {
                     vec![say("NO (TRYLATER) \"TLS is temporarily not available.\"")]
@@ -89,9 +96,11 @@ impl Sieve {
                 Deed::Close,
             ];
         }
-        vec![say(
-            "NO \"Error in MANAGESIEVE command received by server.\"",
-        )]
+        vec![say(if self.plain() {
+            "NO \"Unknown command.\""
+        } else {
+            "NO \"Error in MANAGESIEVE command received by server.\""
+        })]
     }
 }
 
@@ -104,7 +113,12 @@ impl Dialogue for Sieve {
         if self.spec.greeting_delay_ms > 0 {
             deeds.push(Deed::Pause(self.spec.greeting_delay_ms));
         }
-        deeds.push(Deed::Offer(self.capabilities("Dovecot (Debian) ready.")));
+        let ready = if self.plain() {
+            "ManageSieve ready"
+        } else {
+            "Dovecot (Debian) ready."
+        };
+        deeds.push(Deed::Offer(self.capabilities(ready)));
         deeds
     }
 
@@ -123,6 +137,10 @@ impl Dialogue for Sieve {
             }
             None => self.answer(&verb),
         }
+    }
+
+    fn tls_fails(&self) -> Deed {
+        say("BYE \"TLS initialization failed.\"")
     }
 
     fn secured(&mut self) -> Vec<Deed> {

@@ -201,6 +201,10 @@ impl Dialogue for Smtp {
         }
     }
 
+    fn tls_fails(&self) -> Deed {
+        say(self.fill(self.words.tls_unavailable, ""))
+    }
+
     fn secured(&mut self) -> Vec<Deed> {
         self.visit.secure = true;
         self.client.clear();

@@ -51,6 +51,7 @@ pub(crate) fn words(dialect: Dialect) -> &'static Words {
         Dialect::Haraka => &HARAKA,
         Dialect::Verizon => &VERIZON,
         Dialect::Dovecot => &DOVECOT_LMTP,
+        Dialect::Plain => &PLAIN,
     }
 }
 
@@ -344,6 +345,7 @@ const HARAKA: Words = Words {
 const VERIZON: Words = Words {
     greeting: "{host} ESMTP service ready",
     tls_refused: "533 5.7.1 STARTTLS command is not enabled.",
+    tls_unbuilt: "500 5.5.1 Unknown or unimplemented command",
     unknown: "500 5.5.1 Unknown or unimplemented command",
     keywords: &[
         "8BITMIME",
@@ -373,13 +375,52 @@ const DOVECOT_LMTP: Words = Words {
     data: "354 OK",
     queued: "250 2.0.0 <lab> Saved",
     quit: "221 2.0.0 Bye",
+    greylisted: "451 4.2.0 Try again later",
+    help: &["502 5.5.1 Unknown command"],
     vrfy: "252 2.3.3 Try RCPT instead",
     sequence: "503 5.5.1 Command not allowed before LHLO",
     unknown: "502 5.5.1 Unknown command",
     tls_go: "220 2.0.0 Begin TLS negotiation now.",
     tls_refused: "502 5.5.1 TLS support is not enabled.",
+    tls_unbuilt: "502 5.5.1 Unknown command",
+    auth_needs_tls: "502 5.5.1 Unknown command",
+    auth_failed: "502 5.5.1 Unknown command",
+    patience: (20, "421 4.7.0 {host} Too many invalid commands."),
     tls_unavailable: "454 4.7.0 TLS not available due to temporary reason",
     tls_active: "443 5.5.1 TLS is already active.",
     tls_argument: "501 5.5.4 Invalid parameters",
     ..POSTFIX
+};
+
+/// RFC 5321's sample texts, and no enhanced codes: what somebody writes who has only read the RFC.
+const PLAIN: Words = Words {
+    greeting: "{host} ESMTP service ready",
+    helo: "{host}",
+    ehlo: "{host}",
+    keywords: &["SIZE 10485760", "8BITMIME", "STARTTLS", "AUTH PLAIN LOGIN"],
+    noop: "250 OK",
+    rset: "250 OK",
+    mail: "250 OK",
+    rcpt: "250 OK",
+    greylisted: "450 Requested mail action not taken: mailbox unavailable",
+    data: "354 Start mail input; end with <CRLF>.<CRLF>",
+    queued: "250 OK",
+    quit: "221 {host} Service closing transmission channel",
+    help: &["214 Read RFC 5321"],
+    vrfy: "252 Cannot VRFY user, but will accept message and attempt delivery",
+    sequence: "503 Bad sequence of commands",
+    unknown: "500 unrecognized command",
+    tls_go: "220 Ready to start TLS",
+    tls_refused: "502 Command not implemented",
+    tls_unbuilt: "500 unrecognized command",
+    tls_unavailable: "454 TLS not available due to temporary reason",
+    tls_active: "503 Bad sequence of commands",
+    tls_argument: "501 Syntax error (no parameters allowed)",
+    auth_needs_tls: "502 Command not implemented",
+    auth_failed: "535 Authentication failed",
+    patience: (
+        20,
+        "421 {host} Service not available, closing transmission channel",
+    ),
+    skips_leading_blank: true,
 };

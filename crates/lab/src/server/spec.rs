@@ -31,6 +31,8 @@ pub enum Dialect {
     Dovecot,
     /// Courier for IMAP and POP3.
     Courier,
+    /// A small server of no known make. Its words for the unknown are those that half the world uses.
+    Plain,
 }
 
 /// What becomes of STARTTLS, STLS.
@@ -62,7 +64,7 @@ pub enum Breakage {
     Close,
     /// Resets the connection when the ClientHello arrives.
     Reset,
-    /// Answers in its own plain words instead of a ServerHello.
+    /// Answers in its dialect's plain words instead of a ServerHello.
     Plaintext,
     /// Sends the TLS alert internal_error.
     Alert,
