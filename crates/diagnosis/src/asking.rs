@@ -11,22 +11,42 @@
 //! | unknown authority or self-signed | siblings, controls |
 //! | answers differ | repeat |
 //! | nothing answers on the scheme's own port | controls, siblings |
+//! | all that answered or declined, and the place open | hops and a witness, the one that tells the leaders apart first |
 
-use alloc::{string::ToString, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
 use hoofbeat_observation::{HandshakeOutcome, InvalidReason, Variation, Verification};
 use hoofbeat_session::Outcome;
 
 use crate::{
-    Confidence, Mechanism, NotRun, Question, Verdict,
+    Confidence, LocationClass, Mechanism, NotRun, Question, Verdict,
+    attribution::information,
     bench::{Bench, Offer},
+    explain,
     judge::Weighed,
 };
 
 /// Most connections to one server, baseline included (attribution notes, "limits of politeness").
 const BUDGET: usize = 12;
 
+/// A place is settled from this probability on; one vantage alone never gets there for a third party's network.
+const PLACED: f64 = 0.80;
+
+/// What is open, and what will not be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// To be asked, in this order.
+    pub(crate) open: Vec<Question>,
+    /// Tests that were not run, and evidence that counts for nothing.
+    pub(crate) not_run: Vec<NotRun>,
+    /// Of what will not be asked, the test that would tell most.
+    pub(crate) missed: Option<NotRun>,
+}
+
 /// Open questions, and those that will not be asked.
-pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> (Vec<Question>, Vec<NotRun>) {
+pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> Asked {
     if bench.is_recorded() {
         let limits = bench
             .hearings
@@ -44,12 +64,30 @@ pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> (Vec<Questi
                 why: why.clone(),
             })
             .collect();
-        return (Vec::new(), not_run);
+        return Asked {
+            not_run,
+            ..Asked::default()
+        };
     }
     let mut used = connections(bench);
     let mut open = Vec::new();
     let mut not_run: Vec<NotRun> = Vec::new();
-    for question in wanted(bench, weighed) {
+    let mut missed: Vec<(f64, NotRun)> = Vec::new();
+    let leaders = explain::leading_two(&weighed.location);
+    let spread = |question: &Question| {
+        leaders.map_or(0.0, |(first, second)| {
+            information::spread(question, first, second)
+        })
+    };
+    let mut questions = wanted(bench, weighed);
+    // Hops and a witness cost most, so they come when everything else was answered or declined.
+    let rest = |question: &Question| is_answered(bench, question) || is_declined(bench, question);
+    if questions.iter().all(rest) {
+        let mut strong = strong(bench, weighed);
+        strong.sort_by(|a, b| spread(b).total_cmp(&spread(a)));
+        questions.extend(strong);
+    }
+    for question in questions {
         if is_answered(bench, &question) {
             continue;
         }
@@ -58,19 +96,19 @@ pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> (Vec<Questi
             .declined
             .iter()
             .find(|(test, _)| test == question.id());
-        if let Some((test, why)) = declined {
-            not_run.push(NotRun {
-                test: test.clone(),
-                why: why.clone(),
-            });
-            continue;
-        }
         let cost = cost(&question);
-        if used + cost > BUDGET {
-            not_run.push(NotRun {
+        let why = match declined {
+            Some((_, why)) => Some(why.as_str()),
+            None if used + cost > BUDGET => Some("twelve connections to one server are enough"),
+            None => None,
+        };
+        if let Some(why) = why {
+            let test = NotRun {
                 test: question.id().into(),
-                why: "twelve connections to one server are enough".into(),
-            });
+                why: why.into(),
+            };
+            missed.push((spread(&question), test.clone()));
+            not_run.push(test);
             continue;
         }
         used += cost;
@@ -85,7 +123,59 @@ pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> (Vec<Questi
             why: "not RFC-legal, so only with --thorough, on a server that you run".to_string(),
         });
     }
-    (open, not_run)
+    not_run.extend(uncounted(bench));
+    // The first of equals: the cheaper one stands before.
+    let missed = missed
+        .into_iter()
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
+        .map(|(_, test)| test);
+    Asked {
+        open,
+        not_run,
+        missed,
+    }
+}
+
+/// Evidence that was brought and counts for nothing, with the reason.
+fn uncounted(bench: &Bench<'_, '_>) -> Vec<NotRun> {
+    let said = |test: &'static str| {
+        move |why: &String| NotRun {
+            test: test.into(),
+            why: why.clone(),
+        }
+    };
+    let witness = bench
+        .testimony
+        .iter()
+        .filter_map(|testimony| testimony.unweighed.as_ref())
+        .map(said("witness"));
+    let traces = bench
+        .path
+        .iter()
+        .flat_map(|walk| &walk.failures)
+        .take(4)
+        .map(said("trace"));
+    let vantages = bench.others.unweighed.iter().take(8).map(said("vantages"));
+    witness.chain(traces).chain(vantages).collect()
+}
+
+/// The strong means, where the place, or whether it is the server's own doing, is still open.
+fn strong(bench: &Bench<'_, '_>, weighed: &Weighed) -> Vec<Question> {
+    let opinion = &weighed.opinion;
+    let location = &weighed.location;
+    let settled = location.class != LocationClass::Undetermined && location.probability > PLACED;
+    let open = match opinion.verdict {
+        Verdict::Interference => !settled,
+        Verdict::Inconclusive => opinion.mechanism.is_some() && opinion.state.is_some(),
+        _ => false,
+    };
+    if !open || bench.is_text() {
+        return Vec::new();
+    }
+    alloc::vec![
+        Question::Trace(bench.service.clone()),
+        Question::Witness(bench.service.scheme, bench.service.port),
+    ]
 }
 
 /// Connections to this server so far, siblings at its address included.
@@ -107,7 +197,8 @@ fn cost(question: &Question) -> usize {
         Question::Siblings(_) => 3,
         Question::LegacyTls(_) => 2,
         // Other servers pay for these.
-        Question::Controls(..) | Question::NegativeControl(_) => 0,
+        Question::Controls(..) | Question::NegativeControl(_) | Question::Witness(..) => 0,
+        Question::Trace(_) => 3,
         _ => 1,
     }
 }
@@ -138,6 +229,8 @@ fn is_answered(bench: &Bench<'_, '_>, question: &Question) -> bool {
             .any(|hearing| hearing.dialogue.service.port == *port),
         Question::LegacyTls(_) => has(Variation::LegacyTls),
         Question::Injection(_) => has(Variation::Injection),
+        Question::Trace(_) => bench.path.is_some(),
+        Question::Witness(..) => bench.testimony.is_some(),
     }
 }
 

@@ -1,56 +1,108 @@
-//! Who, with what probability: naive Bayes over groups of correlated tests.
+//! Who, with what probability: naive Bayes over groups of correlated tests, with caps, thresholds and a decision table.
 //!
 //! Inside a group the strongest observation counts, each group's ratio is capped, and a test that was not
 //! run is no evidence. It must not know how an observation was made.
 
+pub(crate) mod counted;
+pub(crate) mod decision;
+pub(crate) mod further;
+pub(crate) mod information;
 pub(crate) mod likelihood;
+pub(crate) mod power;
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use crate::{Location, LocationClass, Verdict};
-use likelihood::{ACCESS_SHARE, Group, Observation, RATIO_CAP, Row, SUPPORT, State};
+use crate::{Location, LocationClass, Verdict, WeighedObservation, path::four_decimals as rounded};
+use counted::TEMPER;
+use likelihood::{CLASSES, Group, Observation, RATIO_CAP, Row, SUPPORT, State};
 
-/// Most that may be said of a place without a cooperating server at the far end.
+/// Most that may be said of a place with neither hop evidence of the raw engine nor a cooperating server.
 const WITHOUT_COOPERATION: f64 = 0.90;
+/// Most that may be said of a place with either.
+const WITH_COOPERATION: f64 = 0.99;
 /// Most that one vantage may say of a third party's network.
 const THIRD_PARTY: f64 = 0.80;
+/// Most that several vantages may say of it.
+const THIRD_PARTY_FROM_SEVERAL: f64 = 0.90;
+/// Most that may be said of it where hop evidence and a signed witness agree.
+const THIRD_PARTY_PROVEN: f64 = 0.97;
 /// Least that names a place at all.
 pub(crate) const NAMED: f64 = 0.60;
+/// On the border of two places, the evidence (and not what was likely before it) must tell them apart by this ratio.
+pub(crate) const BORDER_RATIO: f64 = 3.0;
+
+/// The classes in the order of the tables' columns, and whether they are the server's own.
+pub(crate) const COLUMNS: [(LocationClass, bool); CLASSES] = [
+    (LocationClass::Server, true),
+    (LocationClass::ServerPolicy, true),
+    (LocationClass::ServerEdge, false),
+    (LocationClass::Transit, false),
+    (LocationClass::AccessNetwork, false),
+    (LocationClass::LocalNetwork, false),
+    (LocationClass::ThisHost, false),
+];
+
+/// One observation as it enters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weighing {
+    pub(crate) group: Group,
+    pub(crate) name: &'static str,
+    pub(crate) row: Row,
+}
+
+impl From<Observation> for Weighing {
+    fn from(observation: Observation) -> Self {
+        let (group, row) = observation.row();
+        Self {
+            group,
+            name: observation.name(),
+            row,
+        }
+    }
+}
 
 /// What the observations say together.
 #[derive(Debug, Clone)]
 pub(crate) struct Posterior {
-    /// A, A′, B, C, D1, D2; sums to 1.
+    /// A, A′, B, C1, C2, D1, D2; sums to 1.
     pub(crate) masses: Row,
     /// Groups that speak for interference by themselves.
     pub(crate) against_server: Vec<Group>,
     /// Groups that speak for the server's own doing by themselves.
     pub(crate) for_server: Vec<Group>,
+    /// What entered, one a group.
+    pub(crate) weighed: Vec<WeighedObservation>,
 }
 
 impl Posterior {
-    /// Weighs the observations.
+    /// Weighs observations of the tables.
+    #[cfg(test)]
     pub(crate) fn of(state: State, observations: &[Observation]) -> Self {
+        Self::weigh(state, observations.iter().copied().map(Weighing::from))
+    }
+
+    /// Weighs.
+    pub(crate) fn weigh(state: State, items: impl Iterator<Item = Weighing>) -> Self {
         let prior = state.prior();
-        let mut strongest: BTreeMap<Group, (f64, Row)> = BTreeMap::new();
-        for observation in observations {
-            let (group, row) = observation.row();
-            let weight = spread(&row);
+        let mut strongest: BTreeMap<Group, (f64, Weighing)> = BTreeMap::new();
+        for item in items {
+            let weight = spread(&item.row);
             if strongest
-                .get(&group)
+                .get(&item.group)
                 .is_none_or(|(before, _)| weight > *before)
             {
-                strongest.insert(group, (weight, row));
+                strongest.insert(item.group, (weight, item));
             }
         }
         let mut masses = prior;
         let mut against_server = Vec::new();
         let mut for_server = Vec::new();
-        for (group, (_, row)) in &strongest {
-            let most = row.iter().copied().fold(0.0_f64, f64::max);
-            let capped = row.map(|value| value.max(most / RATIO_CAP));
+        let mut weighed = Vec::new();
+        for (group, (_, item)) in &strongest {
+            let most = item.row.iter().copied().fold(0.0_f64, f64::max);
+            let capped = item.row.map(|value| value.max(most / RATIO_CAP));
             for (mass, value) in masses.iter_mut().zip(capped) {
-                *mass *= value;
+                *mass *= power::tempered(value, TEMPER);
             }
             let ratio = averaged(&capped, &prior, false) / averaged(&capped, &prior, true);
             if ratio >= SUPPORT {
@@ -58,43 +110,95 @@ impl Posterior {
             } else if ratio <= 1.0 / SUPPORT {
                 for_server.push(*group);
             }
+            weighed.push(WeighedObservation {
+                group: group.code(),
+                observation: item.name,
+            });
         }
         let sum: f64 = masses.iter().sum();
         Self {
             masses: masses.map(|mass| mass / sum),
             against_server,
             for_server,
+            weighed,
         }
+    }
+
+    /// By what ratio the evidence, without the prior, tells the class of one column from that of another.
+    pub(crate) fn evidence_ratio(
+        &self,
+        state: State,
+        one: LocationClass,
+        other: LocationClass,
+    ) -> f64 {
+        let prior = state.prior();
+        let likelihood = |class: LocationClass| {
+            COLUMNS
+                .iter()
+                .zip(self.masses.iter().zip(&prior))
+                .find(|((known, _), _)| *known == class)
+                .map_or(0.0, |(_, (mass, prior))| mass / prior)
+        };
+        likelihood(one) / likelihood(other).max(f64::MIN_POSITIVE)
     }
 
     /// Probability that something between the two programs did it.
     pub(crate) fn interference(&self) -> f64 {
-        let [_, _, edge, path, local, host] = self.masses;
-        edge + path + local + host
+        let [_, _, edge, transit, access, local, host] = self.masses;
+        edge + (transit + access) + local + host
     }
 
     /// The place, given the verdict: a verdict of interference leaves no mass on the server and the reverse.
-    pub(crate) fn location(&self, verdict: Verdict) -> Location {
-        let [server, policy, edge, path, local, host] = self.masses;
-        let classes = [
-            (LocationClass::Server, server, true),
-            (LocationClass::ServerPolicy, policy, true),
-            (LocationClass::ServerEdge, edge, false),
-            (LocationClass::Transit, path * (1.0 - ACCESS_SHARE), false),
-            (LocationClass::AccessNetwork, path * ACCESS_SHARE, false),
-            (LocationClass::LocalNetwork, local, false),
-            (LocationClass::ThisHost, host, false),
-        ];
-        let kept: Vec<(LocationClass, f64)> = classes
-            .into_iter()
-            .filter(|(_, _, own)| match verdict {
+    pub(crate) fn location(&self, verdict: Verdict, bounds: &Bounds) -> Location {
+        let kept: Vec<(LocationClass, f64)> = COLUMNS
+            .iter()
+            .zip(self.masses)
+            .filter(|((_, own), _)| match verdict {
                 Verdict::Interference => !own,
                 Verdict::Server => *own,
                 _ => true,
             })
-            .map(|(class, mass, _)| (class, mass))
+            .map(|((class, _), mass)| (*class, mass))
             .collect();
-        capped(kept)
+        capped(kept, bounds)
+    }
+}
+
+/// How much may be said of a place, with the evidence there is (attribution notes, §6.7).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bounds {
+    /// Most for transit and access networks.
+    pub(crate) third_party: f64,
+    /// Most for every other place.
+    pub(crate) others: f64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            third_party: THIRD_PARTY,
+            others: WITHOUT_COOPERATION,
+        }
+    }
+}
+
+impl Bounds {
+    /// With hop evidence of the raw engine, a signed witness, and how many other vantages.
+    pub(crate) const fn with(raw_hops: bool, witness: bool, vantages: usize) -> Self {
+        Self {
+            third_party: if raw_hops && witness {
+                THIRD_PARTY_PROVEN
+            } else if vantages > 0 {
+                THIRD_PARTY_FROM_SEVERAL
+            } else {
+                THIRD_PARTY
+            },
+            others: if raw_hops || witness {
+                WITH_COOPERATION
+            } else {
+                WITHOUT_COOPERATION
+            },
+        }
     }
 }
 
@@ -105,11 +209,13 @@ pub(crate) fn nowhere() -> Location {
         probability: 0.0,
         posterior: BTreeMap::from([(LocationClass::Undetermined.word(), 1.0)]),
         segment: None,
+        credible: None,
+        weighed: Vec::new(),
     }
 }
 
 /// Normalises, holds the caps (what exceeds them becomes `undetermined`), and names the leader where it leads.
-fn capped(masses: Vec<(LocationClass, f64)>) -> Location {
+fn capped(masses: Vec<(LocationClass, f64)>, bounds: &Bounds) -> Location {
     let sum: f64 = masses.iter().map(|(_, mass)| mass).sum();
     if sum <= 0.0 {
         return nowhere();
@@ -119,8 +225,8 @@ fn capped(masses: Vec<(LocationClass, f64)>) -> Location {
     let mut leader = (LocationClass::Undetermined, 0.0);
     for (class, mass) in masses {
         let cap = match class {
-            LocationClass::Transit | LocationClass::AccessNetwork => THIRD_PARTY,
-            _ => WITHOUT_COOPERATION,
+            LocationClass::Transit | LocationClass::AccessNetwork => bounds.third_party,
+            _ => bounds.others,
         };
         let probability = (mass / sum).min(cap);
         excess += mass / sum - probability;
@@ -153,18 +259,9 @@ fn capped(masses: Vec<(LocationClass, f64)>) -> Location {
         probability,
         posterior,
         segment: None,
+        credible: None,
+        weighed: Vec::new(),
     }
-}
-
-/// Four decimals: more would feign precision. (`f64::round` needs std.)
-fn rounded(value: f64) -> f64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 <= value <= 1"
-    )]
-    let scaled = (value.max(0.0) * 10_000.0 + 0.5) as u64;
-    scaled as f64 / 10_000.0
 }
 
 /// How far a row tells hypotheses apart: the ratio of its extremes.
@@ -180,15 +277,13 @@ fn spread(row: &Row) -> f64 {
 
 /// The row's average over the server's hypotheses, or over the others, weighed by the prior.
 fn averaged(row: &Row, prior: &Row, server: bool) -> f64 {
-    let range = if server { 0..2 } else { 2..6 };
-    let weight: f64 = prior.iter().take(range.end).skip(range.start).sum();
-    let sum: f64 = row
-        .iter()
-        .zip(prior)
-        .take(range.end)
-        .skip(range.start)
-        .map(|(value, p)| value * p)
-        .sum();
+    let (mut weight, mut sum) = (0.0, 0.0);
+    for (((_, own), value), prior) in COLUMNS.iter().zip(row).zip(prior) {
+        if *own == server {
+            weight += prior;
+            sum += value * prior;
+        }
+    }
     sum / weight
 }
 
@@ -210,18 +305,42 @@ mod tests {
             "{a} {policy}"
         );
         // "O1 alone -> B 0.61, C 0.21"
-        let [_, _, edge, path, ..] = masses(&[Observation::WorksThoughHidden]);
+        let [_, _, edge, transit, access, ..] = masses(&[Observation::WorksThoughHidden]);
+        let path = transit + access;
         assert!(
             (edge - 0.61).abs() < 0.04 && (path - 0.21).abs() < 0.02,
             "{edge} {path}"
         );
+        // "O1 + echo clean -> B 0.88"
+        let [_, _, edge, ..] = masses(&[Observation::WorksThoughHidden, Observation::WitnessClean]);
+        assert!((edge - 0.88).abs() < 0.06, "{edge}");
+        // "O1 + echo tampered -> C 0.55, D1 0.28, D2 0.13"
+        let [.., transit, access, local, host] =
+            masses(&[Observation::WorksThoughHidden, Observation::WitnessTampered]);
+        assert!((transit + access - 0.55).abs() < 0.05, "{transit} {access}");
+        assert!(
+            (local - 0.28).abs() < 0.05 && (host - 0.13).abs() < 0.05,
+            "{local} {host}"
+        );
+        // "+ LAN peer also stripped -> C 0.63, D1 0.32, D2 0.005"
+        let [.., transit, access, local, host] = masses(&[
+            Observation::WorksThoughHidden,
+            Observation::WitnessTampered,
+            Observation::PeerStripped,
+        ]);
+        assert!((transit + access - 0.63).abs() < 0.05 && (local - 0.32).abs() < 0.05);
+        assert!(host < 0.01, "{host}");
+        // "Two-vantage anecdote only -> A' 0.30, C 0.30, B 0.14, D1 0.13": nobody leads.
+        let anecdote = masses(&[Observation::TetherClean]);
+        assert!(anecdote.iter().all(|mass| *mass < 0.4), "{anecdote:?}");
         // "O1 + echo clean -> B 0.88"; with public controls in the echo server's place it is near.
         let [_, _, edge, ..] =
             masses(&[Observation::WorksThoughHidden, Observation::ControlsClean]);
         assert!((0.85..0.97).contains(&edge), "{edge}");
         // Two vantages alone prove little, controls affected turn to the client's side.
-        let [_, _, edge, path, local, host] =
+        let [_, _, edge, transit, access, local, host] =
             masses(&[Observation::MaskInSlot, Observation::ControlsAffected]);
+        let path = transit + access;
         assert!(
             path + local + host > 0.9 && edge < 0.1,
             "{path} {local} {host} {edge}"
@@ -260,7 +379,8 @@ mod tests {
                 Verdict::Server,
                 Verdict::Inconclusive,
             ] {
-                let location = Posterior::of(State::NoTls, &observations).location(verdict);
+                let location = Posterior::of(State::NoTls, &observations)
+                    .location(verdict, &Bounds::default());
                 let sum: f64 = location.posterior.values().sum();
                 assert!((sum - 1.0).abs() < 1e-6, "{location:?}");
                 assert!(

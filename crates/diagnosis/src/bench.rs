@@ -9,15 +9,19 @@ use hoofbeat_session::{Label, Layer, Outcome, Protocol};
 
 use crate::{
     Settings,
+    attribution::likelihood::Group,
     dialect::Dialect,
+    elsewhere::Others,
     fingerprint::{
         catalogue::{GREETINGS, Greeting, Kind},
         mask::{self, Banner, Masks},
         wording,
     },
     hearing::{Hearing, Step},
+    path::walk::Walk,
     pattern,
     policy::Policy,
+    witness::testimony::Testimony,
 };
 
 /// Everything about one service.
@@ -40,6 +44,12 @@ pub(crate) struct Bench<'c, 'a> {
     pub(crate) settings: &'c Settings,
     /// The server's dialect, where its replies show it.
     pub(crate) dialect: Option<&'static Dialect>,
+    /// The path to it, where it was traced.
+    pub(crate) path: Option<Walk>,
+    /// What a cooperating server saw on its port.
+    pub(crate) testimony: Option<Testimony>,
+    /// What other vantages say of it.
+    pub(crate) others: Others,
 }
 
 /// One attempt at TLS.
@@ -290,6 +300,27 @@ impl<'c, 'a> Bench<'c, 'a> {
         // Below 2 ms is this building; ten times and 10 ms apart is no jitter of one path.
         (here.1 < 2_000 && there >= 10_000 && there >= here.1.saturating_mul(10))
             .then_some((here.0, here.1, there))
+    }
+
+    /// Whether more than dialogues from this place lies before the judge.
+    pub(crate) fn has_more(&self) -> bool {
+        self.path.is_some()
+            || self.testimony.is_some()
+            || !self.others.is_silent()
+            || !self.others.unweighed.is_empty()
+    }
+
+    /// Whether the settings leave a group of evidence out.
+    pub(crate) fn leaves_out(&self, group: Group) -> bool {
+        self.settings
+            .leave_out
+            .iter()
+            .any(|code| code.eq_ignore_ascii_case(group.code()))
+    }
+
+    /// The measurement that is cited for the path as a whole.
+    pub(crate) fn path_id(&self) -> &str {
+        self.path.as_ref().map_or("", |walk| walk.id.as_str())
     }
 
     /// Whether any of the dialogues is a pasted text.

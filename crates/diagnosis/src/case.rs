@@ -4,16 +4,22 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use hoofbeat_observation::{Body, Measurement, Role, Service};
+use hoofbeat_observation::{Body, Measurement, Role, Service, Vantage};
 
 use crate::{
-    Confidence, Diagnosis, Finding, Verdict, asking,
+    Confidence, Diagnosis, DirectedPath, Finding, Location, PathReport, Verdict, asking,
     bench::{Bench, dialect_of},
+    elsewhere::{self, Others},
     evidence, explain,
     hearing::Hearing,
     judge,
+    path::{
+        place::Map,
+        walk::{Cited, walk},
+    },
     policy::Policy,
     remedy, weakness,
+    witness::testimony,
 };
 
 /// How a case is to be judged.
@@ -25,6 +31,17 @@ pub struct Settings {
     pub thorough: bool,
     /// Tests (see [`crate::Question::id`]) that will not or could not be run, and why: not asked again.
     pub declined: Vec<(String, String)>,
+    /// Groups of evidence that are not to be weighed, such as `G3`: shows what each contributes.
+    pub leave_out: Vec<String>,
+}
+
+/// What another vantage measured of the same target.
+#[derive(Debug, Clone, Copy)]
+pub struct Elsewhere<'a> {
+    /// From where.
+    pub vantage: &'a Vantage,
+    /// What it measured.
+    pub measurements: &'a [Measurement],
 }
 
 /// All that was measured for one target.
@@ -36,6 +53,8 @@ pub struct Case<'a> {
     pub measurements: &'a [Measurement],
     /// How to judge.
     pub settings: Settings,
+    /// What other vantages measured of the same target.
+    pub elsewhere: Vec<Elsewhere<'a>>,
 }
 
 /// Judges a case.
@@ -45,7 +64,7 @@ pub struct Case<'a> {
 ///
 /// ```
 /// use hoofbeat_diagnosis::{Case, Settings, Verdict, diagnose};
-/// let nothing = diagnose(&Case { target: "example.org", measurements: &[], settings: Settings::default() });
+/// let nothing = diagnose(&Case { target: "example.org", measurements: &[], settings: Settings::default(), elsewhere: Vec::new() });
 /// assert_eq!((nothing.overall.verdict, nothing.exit_status()), (Verdict::Inconclusive, 3));
 /// ```
 #[must_use]
@@ -125,6 +144,9 @@ fn bench<'c, 'a>(
         policy: Policy::gather(case.measurements, service),
         settings: &case.settings,
         dialect: None,
+        path: None,
+        testimony: None,
+        others: Others::default(),
     };
     for hearing in hearings {
         let dialogue = hearing.dialogue;
@@ -148,12 +170,89 @@ fn bench<'c, 'a>(
         }
     }
     bench.dialect = dialect_of(&bench.hearings);
+    further(case, hearings, &mut bench);
     bench
+}
+
+/// Reads what lies beyond dialogues: the path, a witness, other vantages.
+fn further<'a>(case: &Case<'a>, hearings: &[Hearing<'a>], bench: &mut Bench<'_, 'a>) {
+    let first = bench.hearings.first().map(|hearing| hearing.id);
+    let here = case
+        .measurements
+        .iter()
+        .find(|measurement| Some(measurement.id.as_str()) == first);
+    let surroundings = case
+        .measurements
+        .iter()
+        .filter_map(|measurement| match &measurement.body {
+            Body::Surroundings(surroundings) => Some(surroundings),
+            _ => None,
+        });
+    let map = Map::of(surroundings, here.and_then(|here| here.vantage.address));
+    let traces: Vec<Cited<'a>> = case
+        .measurements
+        .iter()
+        .filter_map(|measurement| Some((measurement.id.as_str(), measurement.trace()?)))
+        .collect();
+    bench.path = walk(bench.service, &traces, &map);
+    let visits: Vec<_> = case
+        .measurements
+        .iter()
+        .filter_map(|measurement| Some((measurement.id.as_str(), measurement.visit()?)))
+        .collect();
+    bench.testimony = testimony::hear(bench.service, &visits, hearings, &map);
+    if let Some(here) = here {
+        bench.others = elsewhere::hear(
+            bench.service,
+            &here.vantage,
+            here.started,
+            &case.elsewhere,
+            |group| bench.leaves_out(group),
+        );
+    }
+}
+
+/// The path as reported: the target's own trace, and the witness's beside it.
+fn path_report(bench: &Bench<'_, '_>, location: &Location) -> Option<PathReport> {
+    let back = bench
+        .testimony
+        .as_ref()
+        .and_then(|testimony| testimony.path.clone());
+    let there = bench.path.as_ref().map(|walk| walk.report.clone());
+    match (there, back) {
+        (Some(mut there), Some(back)) => {
+            there.paths = alloc::vec![
+                DirectedPath {
+                    direction: there.direction,
+                    engine: there.engine,
+                    path: there.hops.clone(),
+                    segment: location.segment.filter(|_| bench
+                        .path
+                        .as_ref()
+                        .is_some_and(|walk| walk.change.is_some())),
+                },
+                back,
+            ];
+            Some(there)
+        }
+        (Some(there), None) => Some(there),
+        (None, Some(back)) => Some(PathReport {
+            hops: back.path.clone(),
+            engine: back.engine,
+            direction: back.direction,
+            paths: Vec::new(),
+        }),
+        (None, None) => None,
+    }
 }
 
 fn find(bench: &Bench<'_, '_>) -> (Finding, String, Vec<crate::Question>) {
     let weighed = judge::judge(bench);
-    let (open, not_run) = asking::questions(bench, &weighed);
+    let asking::Asked {
+        open,
+        not_run,
+        missed,
+    } = asking::questions(bench, &weighed);
     let judge::Weighed {
         opinion,
         location,
@@ -167,6 +266,7 @@ fn find(bench: &Bench<'_, '_>) -> (Finding, String, Vec<crate::Question>) {
         .first()
         .map(|question| explain::next(question).to_string());
     let tls = judge::tls_facts(bench);
+    let path = path_report(bench, &location);
     let mut finding = Finding {
         service: bench.service.clone(),
         verdict: opinion.verdict,
@@ -185,15 +285,19 @@ fn find(bench: &Bench<'_, '_>) -> (Finding, String, Vec<crate::Question>) {
         not_run,
         next: first_open.or(opinion.next),
         remedies: Vec::new(),
+        path,
+        witness: bench
+            .testimony
+            .as_ref()
+            .map(|testimony| testimony.summary.clone()),
     };
     if finding.next.is_none()
         && finding.verdict != Verdict::Clear
-        && confidence > Confidence::Established
+        && (confidence > Confidence::Established || missed.is_some())
     {
-        finding.next = finding
-            .not_run
-            .iter()
-            .find(|test| test.test != "recording")
+        finding.next = missed
+            .as_ref()
+            .or_else(|| finding.not_run.iter().find(|test| test.test != "recording"))
             .map(|test| alloc::format!("{} (not run: {})", test.test, test.why));
     }
     finding.remedies = remedy::remedies(&finding);

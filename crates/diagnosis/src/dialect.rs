@@ -56,6 +56,8 @@ pub(crate) struct Dialect {
     pub(crate) quit: &'static [&'static str],
     /// Replies to a verb that it does not know.
     pub(crate) unknown: &'static [&'static str],
+    /// Those of them that programs say which share nothing else with it: alone they name nobody.
+    pub(crate) commonplace: &'static [&'static str],
     /// Refusals of STARTTLS where TLS is off.
     pub(crate) off: &'static [&'static str],
     /// Refusals of STARTTLS where TLS is there and was not advertised.
@@ -99,6 +101,7 @@ const NONE: Dialect = Dialect {
     noop: &[],
     quit: &[],
     unknown: &[],
+    commonplace: &[],
     off: &[],
     not_advertised: &[],
     busy: &[],
@@ -168,6 +171,7 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         noop: &["250 OK"],
         quit: &["221 % closing connection"],
         unknown: &["500 unrecognized command"],
+        commonplace: &["500 unrecognized command"],
         not_advertised: &["503 STARTTLS command used when not advertised"],
         busy: &[
             "454 TLS currently unavailable",
@@ -354,6 +358,7 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "BAD Error in IMAP command received by server.%",
             "BAD Error in IMAP command %",
         ],
+        commonplace: &["BAD Unknown command.%"],
         off: &["BAD TLS support isn't enabled."],
         quit: &["OK Logout completed%"],
         busy: &[
@@ -423,6 +428,7 @@ pub(crate) static DIALECTS: &[Dialect] = &[
         greeting: &["+OK %Dovecot%ready.%"],
         quit: &["+OK Logging out"],
         unknown: &["-ERR Unknown command."],
+        commonplace: &["-ERR Unknown command."],
         off: &["-ERR TLS support isn't enabled."],
         busy: &[
             "-ERR TLS initialization failed.",
@@ -479,6 +485,7 @@ pub(crate) static DIALECTS: &[Dialect] = &[
             "NO \"Unknown command.\"",
             "NO \"Error in MANAGESIEVE command received by server.\"",
         ],
+        commonplace: &["NO \"Unknown command.\""],
         off: &[
             "NO \"TLS support isn't enabled.\"",
             "NO \"TLS not available.\"",

@@ -36,10 +36,20 @@ impl From<Verdict> for Support {
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     // Four bytes of input give at least one character, so this cut never shortens the result.
     let shown = printable(bytes.get(..LONGEST_EXCERPT * 4).unwrap_or(bytes));
-    if shown.chars().count() <= LONGEST_EXCERPT && bytes.len() <= LONGEST_EXCERPT * 4 {
-        return shown;
+    if bytes.len() <= LONGEST_EXCERPT * 4 {
+        return shortened(&shown);
     }
     let mut short: String = shown.chars().take(LONGEST_EXCERPT - 1).collect();
+    short.push('…');
+    short
+}
+
+/// Text of at most 160 characters.
+pub(crate) fn shortened(text: &str) -> String {
+    if text.chars().count() <= LONGEST_EXCERPT {
+        return text.into();
+    }
+    let mut short: String = text.chars().take(LONGEST_EXCERPT - 1).collect();
     short.push('…');
     short
 }

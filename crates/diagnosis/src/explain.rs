@@ -4,7 +4,8 @@ use alloc::{format, string::String, vec::Vec};
 use hoofbeat_observation::measurement::Unresolved;
 
 use crate::{
-    Finding, LocationClass, Mechanism, Overall, Question, Verdict, fingerprint::catalogue, verdict,
+    Finding, Location, LocationClass, Mechanism, Overall, Question, Verdict,
+    fingerprint::catalogue, verdict,
 };
 
 /// The place as words of a sentence.
@@ -73,8 +74,12 @@ pub(crate) fn finding(finding: &Finding, reason: &str, suspected: Option<Mechani
 
 /// The two most likely places.
 pub(crate) fn leaders(finding: &Finding) -> Option<(LocationClass, LocationClass)> {
-    let mut places: Vec<(LocationClass, f64)> = finding
-        .location
+    leading_two(&finding.location)
+}
+
+/// The two most likely places of a location.
+pub(crate) fn leading_two(location: &Location) -> Option<(LocationClass, LocationClass)> {
+    let mut places: Vec<(LocationClass, f64)> = location
         .posterior
         .iter()
         .filter_map(|(word, probability)| Some((LocationClass::of(word)?, *probability)))
@@ -160,6 +165,12 @@ pub(crate) fn next(question: &Question) -> &'static str {
         Question::LegacyTls(_) => "ask which old TLS versions the server speaks",
         Question::Injection(_) => {
             "test whether a command in the clear behind STARTTLS is executed (only on a server that you run)"
+        }
+        Question::Trace(_) => {
+            "trace the path: hops quote what they received, which shows where it was changed (hoofbeat trace)"
+        }
+        Question::Witness(..) => {
+            "say the same to a cooperating server and compare what both ends saw (hoofbeat check --witness)"
         }
     }
 }

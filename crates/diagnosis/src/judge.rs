@@ -139,6 +139,7 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
     if opinion.verdict == Verdict::Interference && opinion.innocent.is_empty() {
         opinion.innocent.push("a setting of some device, made for another purpose, explains this as well as an intent does".into());
     }
+    let mut further = attribution::further::gather(bench, &mut opinion);
     let Some(state) = opinion.state else {
         let confidence = opinion.certain.unwrap_or(Confidence::Undetermined);
         return Weighed {
@@ -202,7 +203,17 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
     } else if matches!(state, State::NoTls) && bench.policy.is_absent() {
         opinion.observations.push(Observation::IntentAbsent);
     }
-    let posterior = Posterior::of(state, &opinion.observations);
+    let posterior = Posterior::weigh(
+        state,
+        opinion
+            .observations
+            .iter()
+            .copied()
+            .map(attribution::Weighing::from)
+            .chain(further.rows())
+            .filter(|weighing| further.admits(bench, weighing)),
+    );
+    further.overturn(bench, &mut opinion, &posterior);
     let (probability, groups) = match opinion.verdict {
         Verdict::Interference => (posterior.interference(), &posterior.against_server),
         Verdict::Server => (1.0 - posterior.interference(), &posterior.for_server),
@@ -219,7 +230,7 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
             .reason
             .push_str("; whether that is the server's own doing cannot be told from this");
     }
-    let mut location = posterior.location(opinion.verdict);
+    let mut location = further.locate(bench, &mut opinion, &posterior);
     // A text names no vantage and no path; and who accuses nobody names no place.
     if (bench.is_text() && opinion.verdict == Verdict::Interference)
         || opinion.verdict == Verdict::Inconclusive

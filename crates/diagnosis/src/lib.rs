@@ -7,14 +7,17 @@
 extern crate alloc;
 
 pub mod case;
+pub mod path;
 pub mod question;
 pub mod report;
 pub mod verdict;
+pub mod witness;
 
 mod asking;
 mod attribution;
 mod bench;
 mod dialect;
+mod elsewhere;
 mod evidence;
 mod explain;
 mod fingerprint;
@@ -27,10 +30,13 @@ mod sunset;
 mod time;
 mod weakness;
 
-pub use case::{Case, Settings, diagnose};
+pub use case::{Case, Elsewhere, Settings, diagnose};
+pub use path::{DirectedPath, Hop, PathReport};
 pub use question::Question;
 pub use report::{Header, report};
 pub use verdict::{
-    Confidence, Diagnosis, Encryption, Evidence, Finding, Location, LocationClass, Mechanism,
-    NotRun, Overall, Remedy, Segment, Support, TlsFacts, Verdict, Weakness, Who,
+    Confidence, Credible, Diagnosis, Encryption, Evidence, Finding, Location, LocationClass,
+    Mechanism, NotRun, Overall, Remedy, Segment, Support, TlsFacts, Verdict, Weakness,
+    WeighedObservation, Who,
 };
+pub use witness::{Compared, WitnessSummary};

@@ -23,6 +23,10 @@ pub enum Question {
     LegacyTls(Service),
     /// Is a plaintext command behind STARTTLS executed inside TLS? Only for servers that one runs.
     Injection(Service),
+    /// Where on the path: hops and what they quote.
+    Trace(Service),
+    /// What does a cooperating server see of the same words on this port?
+    Witness(Scheme, u16),
 }
 
 impl Question {
@@ -39,6 +43,8 @@ impl Question {
             Self::NegativeControl(_) => "negative-control",
             Self::LegacyTls(_) => "legacy-tls",
             Self::Injection(_) => "injection",
+            Self::Trace(_) => "trace",
+            Self::Witness(..) => "witness",
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use hoofbeat_observation::Service;
 use serde::Serialize;
 
-use crate::Question;
+use crate::{PathReport, Question, WitnessSummary};
 
 /// The schema's name.
 pub const SCHEMA: &str = "hoofbeat.diagnosis/1";
@@ -238,6 +238,33 @@ pub struct Location {
     pub posterior: BTreeMap<&'static str, f64>,
     /// The stretch of the path, where it was traced.
     pub segment: Option<Segment>,
+    /// The stretch in which it lies with 90 % probability, where the path was traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credible: Option<Credible>,
+    /// The observations that entered, one a group; told where the record holds more than dialogues, and where
+    /// groups were left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weighed: Vec<WeighedObservation>,
+}
+
+/// A credible set of neighbouring stretches, as its hull.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Credible {
+    /// Behind this hop …
+    pub after_hop: u8,
+    /// … and up to this one …
+    pub up_to_hop: u8,
+    /// … with this probability, 0 to 1.
+    pub probability: f64,
+}
+
+/// An observation that entered the posterior.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WeighedObservation {
+    /// Its group, such as `G11`.
+    pub group: &'static str,
+    /// Its name, in kebab-case.
+    pub observation: &'static str,
 }
 
 /// TLS as this service gave it.
@@ -306,6 +333,12 @@ pub struct Finding {
     pub next: Option<String>,
     /// Remedies.
     pub remedies: Vec<Remedy>,
+    /// The path, where it was traced.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathReport>,
+    /// What a cooperating server showed, where one was visited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<WitnessSummary>,
 }
 
 /// The whole in one sentence.

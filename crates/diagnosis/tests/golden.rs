@@ -79,6 +79,7 @@ fn document(measurements: &[Measurement]) -> String {
         target,
         measurements,
         settings,
+        elsewhere: Vec::new(),
     });
     let header = Header {
         tool: "hoofbeat golden".into(),

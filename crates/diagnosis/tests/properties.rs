@@ -19,7 +19,9 @@ fn judge(measurements: &[Measurement]) -> Diagnosis {
             now: NOW,
             thorough: true,
             declined: Vec::new(),
+            ..Settings::default()
         },
+        elsewhere: Vec::new(),
     })
 }
 

@@ -1,16 +1,25 @@
 //! How likely an observation is under each hypothesis: the reviewed tables, one place.
 //!
-//! Expert starting values, to be replaced by counts from the lab. Columns: A the server offers nobody,
-//! A′ the server decides by who asks, B a firewall in front of the server, C transit or access provider,
-//! D1 the client's own network, D2 software on this host. Rows marked `tables` are from the project's
-//! attribution notes (§6.4 there); rows marked `expert` were added here, in the same spirit.
+//! Expert starting values, joined with counts from the lab where there are any ([`super::counted`]). Columns:
+//! A the server offers nobody, A′ the server decides by who asks, B a firewall in front of the server, C1 transit,
+//! C2 the access provider, D1 the client's own network, D2 software on this host. Rows marked `tables` are from the
+//! project's attribution notes (§6.4 there), with C in both columns where the notes do not part it; rows marked
+//! `expert` were added here, in the same spirit.
 
-/// One value a hypothesis: A, A′, B, C, D1, D2.
-pub(crate) type Row = [f64; 6];
+use super::counted::COUNTED;
 
-/// Of the mass of C, how much is the client's access provider; the rest is transit.
+/// How many hypotheses there are.
+pub(crate) const CLASSES: usize = 7;
+
+/// One value a hypothesis: A, A′, B, C1, C2, D1, D2.
+pub(crate) type Row = [f64; CLASSES];
+
+/// How many counted runs an expert's row weighs as much as.
+pub(crate) const EXPERT_WEIGHT: f64 = 20.0;
+
+/// Of the prior of C, how much is the client's access provider; the rest is transit.
 ///
-/// One vantage without hop evidence cannot tell them apart; every documented case of 2008–2026 was an
+/// One vantage without hop evidence cannot tell them apart; then the split stays as it is here. Every documented case of 2008–2026 was an
 /// access provider (O2 Germany, Cricket, Vodafone India, TOT and True in Thailand), so they get most of it.
 pub(crate) const ACCESS_SHARE: f64 = 0.8;
 
@@ -37,11 +46,28 @@ pub(crate) enum State {
     Closed,
     /// TLS works and something else is odd.
     Odd,
+    /// The command was seen to be changed, answered or swallowed on the way, on this very flow.
+    Altered,
 }
 
 impl State {
     /// The prior.
     pub(crate) const fn prior(self) -> Row {
+        let [offers, policy, edge, path, local, host] = self.six();
+        let transit = path * (1.0 - ACCESS_SHARE);
+        [
+            offers,
+            policy,
+            edge,
+            transit,
+            path * ACCESS_SHARE,
+            local,
+            host,
+        ]
+    }
+
+    /// The prior with C in one.
+    const fn six(self) -> [f64; 6] {
         match self {
             // tables: "STARTTLS not visible on 25".
             Self::NoTls => [0.60, 0.08, 0.20, 0.07, 0.03, 0.02],
@@ -57,6 +83,9 @@ impl State {
             Self::Closed => [0.55, 0.05, 0.10, 0.20, 0.07, 0.03],
             // expert: TLS stands, so only an odd detail is to be explained.
             Self::Odd => [0.60, 0.08, 0.20, 0.07, 0.03, 0.02],
+            // expert: a server does not change what is on its way to it; what is left to it are mistaken quotes. The
+            // others keep their shares of `NoTls`.
+            Self::Altered => [0.02, 0.01, 0.60, 0.21, 0.09, 0.07],
         }
     }
 }
@@ -80,14 +109,71 @@ pub(crate) enum Group {
     Handshake,
     /// Whose certificate was shown: expert.
     Certificate,
+    /// G3: a cooperating server, both ends' bytes held against each other.
+    Witness,
+    /// G5: the target from other places.
+    Vantages,
+    /// G5: the target from inside its own network.
+    Inside,
+    /// G7: what the interface carried against what was written.
+    Wire,
+    /// G8: another host in the same network.
+    Peer,
+    /// G9: the same host in another network.
+    Tether,
+    /// G11: where on the path.
+    Path,
 }
 
 impl Group {
+    /// Its name in reports, and in the list of what is left out.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Verb => "G1",
+            Self::Mask => "G2",
+            Self::Witness => "G3",
+            Self::Controls => "G4",
+            Self::Vantages | Self::Inside => "G5",
+            Self::Terminator => "G6",
+            Self::Wire => "G7",
+            Self::Peer => "G8",
+            Self::Tether => "G9",
+            Self::Intent => "G10",
+            Self::Path => "G11",
+            Self::Segments => "segments",
+            Self::Handshake => "handshake",
+            Self::Certificate => "certificate",
+        }
+    }
+
     /// A fingerprint names a product; it is no independent proof.
     pub(crate) const fn is_fingerprint(self) -> bool {
         matches!(self, Self::Mask)
     }
 }
+
+/// An expert's row as so many pseudo-runs, and counted runs beside them (Beta with that prior, mean).
+fn joined(expert: &Row, hits: &[u32; CLASSES], trials: &[u32; CLASSES]) -> Row {
+    let mut row = *expert;
+    for ((value, hits), trials) in row.iter_mut().zip(hits).zip(trials) {
+        *value = (EXPERT_WEIGHT * *value + f64::from((*hits).min(*trials)))
+            / (EXPERT_WEIGHT + f64::from(*trials));
+    }
+    row
+}
+
+/// `P(observation | place)` for a connection that ends nearer than the address's other ports', by the place of that
+/// end in the order of [`crate::path::place::PLACES`] (tables, G6; transit by analogy).
+pub(crate) const TERMINATED: [Row; 5] = [
+    [0.04, 0.04, 0.18, 0.02, 0.02, 0.005, 0.005],
+    [0.005, 0.005, 0.01, 0.20, 0.05, 0.005, 0.005],
+    [0.005, 0.005, 0.01, 0.05, 0.20, 0.04, 0.02],
+    [0.005, 0.005, 0.005, 0.02, 0.02, 0.30, 0.80],
+    [0.005, 0.005, 0.005, 0.02, 0.02, 0.30, 0.80],
+];
+
+/// Least that a change-point's row says of any class (attribution notes, G11).
+pub(crate) const LEAST: f64 = 0.01;
 
 /// One thing that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,76 +267,216 @@ pub(crate) enum Observation {
     DowngradeSentinel,
     /// An offer of TLS 1.3 is refused by version, and one of TLS 1.2 alone is taken.
     RefusedByVersion,
+    /// Witness: both directions arrive as they were sent.
+    WitnessClean,
+    /// Witness: they do not.
+    WitnessTampered,
+    /// Witness: its port does not answer from here, while its control channel does.
+    WitnessUnreached,
+    /// Witness: this port's SYN arrived with another TTL or other options than other ports' did.
+    WitnessSynDiffers,
+    /// The target is clean from at least five other networks.
+    ManyVantagesClean,
+    /// The target is clean from all of one to four other networks.
+    FewVantagesClean,
+    /// Clean from some, stripped from others.
+    VantagesDiffer,
+    /// Stripped from every other network.
+    VantagesStripped,
+    /// Clean from inside the server's own network.
+    InsideClean,
+    /// Without STARTTLS even from there.
+    InsideStripped,
+    /// Another host in the same network is clean.
+    PeerClean,
+    /// It is stripped too.
+    PeerStripped,
+    /// The same host is clean in another network.
+    TetherClean,
+    /// It is stripped there too.
+    TetherStripped,
+    /// The interface carried other bytes than were written.
+    WireDiffers,
+    /// It carried what was written, and it was changed further on.
+    WireEqual,
+    /// The port answers at the same hop as the address's other ports.
+    SameTerminator,
+    /// STARTTLS arrived whole at every hop that quoted it.
+    CommandIntact,
 }
 
 impl Observation {
-    /// Its group and its likelihood under A, A′, B, C, D1, D2.
+    /// Its group and its likelihood under A, A′, B, C1, C2, D1, D2: the expert's, and what was counted.
+    pub(crate) fn row(self) -> (Group, Row) {
+        let (group, expert) = self.expert();
+        let counted = COUNTED.iter().find(|(name, ..)| *name == self.name());
+        let row = counted.map_or(expert, |(_, hits, trials)| joined(&expert, hits, trials));
+        (group, row)
+    }
+
+    /// Its name in reports and counts.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::WorksThoughHidden => "works-though-hidden",
+            Self::WorksThoughHiddenUnverified => "works-though-hidden-unverified",
+            Self::OwnRefusal => "own-refusal",
+            Self::LikeUnknown => "like-unknown",
+            Self::LikeUnknownImpossible => "like-unknown-impossible",
+            Self::AlteredEcho => "altered-echo",
+            Self::ForeignToFixed => "foreign-to-fixed",
+            Self::Misshapen => "misshapen",
+            Self::ForgedWords => "forged-words",
+            Self::OddSuccess => "odd-success",
+            Self::SilentForVerb => "silent-for-verb",
+            Self::SilentImpossible => "silent-impossible",
+            Self::SpellingPasses => "spelling-passes",
+            Self::MaskInSlot => "mask-in-slot",
+            Self::MaskPerhaps => "mask-perhaps",
+            Self::MaskedGreeting => "masked-greeting",
+            Self::KnownDeletion => "known-deletion",
+            Self::KnownProxy => "known-proxy",
+            Self::HostScanner => "host-scanner",
+            Self::PlainList => "plain-list",
+            Self::EhloUnknown => "ehlo-unknown",
+            Self::ControlsClean => "controls-clean",
+            Self::ControlsAffected => "controls-affected",
+            Self::KnownToOffer => "known-to-offer",
+            Self::NegativeAnswers => "negative-answers",
+            Self::NearTerminator => "near-terminator",
+            Self::IntentPublished => "intent-published",
+            Self::IntentAbsent => "intent-absent",
+            Self::SplitNoopFails => "split-noop-fails",
+            Self::SiblingWorks => "sibling-works",
+            Self::HandshakeDies => "handshake-dies",
+            Self::ControlsDie => "controls-die",
+            Self::ServerFails => "server-fails",
+            Self::ForeignLeftover => "foreign-leftover",
+            Self::InterceptorIssuer => "interceptor-issuer",
+            Self::HostInterceptorIssuer => "host-interceptor-issuer",
+            Self::SharedIssuer => "shared-issuer",
+            Self::ClonedCertificate => "cloned-certificate",
+            Self::TlsaContradicts => "tlsa-contradicts",
+            Self::OperatorMistake => "operator-mistake",
+            Self::ForeignOwner => "foreign-owner",
+            Self::PortClosedForAll => "port-closed-for-all",
+            Self::DowngradeSentinel => "downgrade-sentinel",
+            Self::RefusedByVersion => "refused-by-version",
+            Self::WitnessClean => "witness-clean",
+            Self::WitnessTampered => "witness-tampered",
+            Self::WitnessUnreached => "witness-unreached",
+            Self::WitnessSynDiffers => "witness-syn-differs",
+            Self::ManyVantagesClean => "many-vantages-clean",
+            Self::FewVantagesClean => "few-vantages-clean",
+            Self::VantagesDiffer => "vantages-differ",
+            Self::VantagesStripped => "vantages-stripped",
+            Self::InsideClean => "inside-clean",
+            Self::InsideStripped => "inside-stripped",
+            Self::PeerClean => "peer-clean",
+            Self::PeerStripped => "peer-stripped",
+            Self::TetherClean => "tether-clean",
+            Self::TetherStripped => "tether-stripped",
+            Self::WireDiffers => "wire-differs",
+            Self::WireEqual => "wire-equal",
+            Self::SameTerminator => "same-terminator",
+            Self::CommandIntact => "command-intact",
+        }
+    }
+
+    /// Its group and its likelihood under A, A′, B, C1, C2, D1, D2, as an expert puts it.
     #[rustfmt::skip]
-    pub(crate) const fn row(self) -> (Group, Row) {
+    const fn expert(self) -> (Group, Row) {
         use Group as G;
         use Observation as O;
         match self {
             // tables, G1
-            O::WorksThoughHidden           => (G::Verb, [0.001, 0.001, 0.35, 0.35, 0.35, 0.25]),
-            O::OwnRefusal                  => (G::Verb, [0.70, 0.85, 0.01, 0.02, 0.02, 0.02]),
-            O::LikeUnknown                 => (G::Verb, [0.25, 0.10, 0.40, 0.40, 0.30, 0.10]),
-            O::AlteredEcho                 => (G::Verb, [0.002, 0.002, 0.55, 0.55, 0.40, 0.10]),
-            O::SilentForVerb               => (G::Verb, [0.01, 0.02, 0.05, 0.08, 0.08, 0.05]),
+            O::WorksThoughHidden           => (G::Verb, [0.001, 0.001, 0.35, 0.35, 0.35, 0.35, 0.25]),
+            O::OwnRefusal                  => (G::Verb, [0.70, 0.85, 0.01, 0.02, 0.02, 0.02, 0.02]),
+            O::LikeUnknown                 => (G::Verb, [0.25, 0.10, 0.40, 0.40, 0.40, 0.30, 0.10]),
+            O::AlteredEcho                 => (G::Verb, [0.002, 0.002, 0.55, 0.55, 0.55, 0.40, 0.10]),
+            O::SilentForVerb               => (G::Verb, [0.01, 0.02, 0.05, 0.08, 0.08, 0.08, 0.05]),
             // expert, G1: self-made servers do honour what they do not advertise, now and then
-            O::WorksThoughHiddenUnverified => (G::Verb, [0.01, 0.01, 0.30, 0.30, 0.30, 0.30]),
+            O::WorksThoughHiddenUnverified => (G::Verb, [0.01, 0.01, 0.30, 0.30, 0.30, 0.30, 0.30]),
             // expert: the wording was read in the server's source; other programs imitate it rarely
-            O::LikeUnknownImpossible       => (G::Verb, [0.015, 0.015, 0.40, 0.40, 0.30, 0.10]),
+            O::LikeUnknownImpossible       => (G::Verb, [0.015, 0.015, 0.40, 0.40, 0.40, 0.30, 0.10]),
             // expert: as O6, weighed for boxes in front of the server as well as here
-            O::ForeignToFixed              => (G::Verb, [0.003, 0.003, 0.10, 0.12, 0.15, 0.30]),
-            O::Misshapen                   => (G::Verb, [0.006, 0.006, 0.10, 0.12, 0.15, 0.30]),
-            O::SilentImpossible            => (G::Verb, [0.001, 0.001, 0.05, 0.08, 0.08, 0.05]),
+            O::ForeignToFixed              => (G::Verb, [0.003, 0.003, 0.10, 0.12, 0.12, 0.15, 0.30]),
+            O::Misshapen                   => (G::Verb, [0.006, 0.006, 0.10, 0.12, 0.12, 0.15, 0.30]),
+            O::SilentImpossible            => (G::Verb, [0.001, 0.001, 0.05, 0.08, 0.08, 0.08, 0.05]),
             // expert: as O6, and known of boxes; a box in front of the server says it as well as one here
-            O::ForgedWords                 => (G::Verb, [0.004, 0.004, 0.15, 0.15, 0.20, 0.30]),
-            O::OddSuccess                  => (G::Verb, [0.001, 0.001, 0.20, 0.20, 0.10, 0.05]),
-            O::SpellingPasses              => (G::Segments, [0.001, 0.001, 0.10, 0.20, 0.15, 0.10]),
+            O::ForgedWords                 => (G::Verb, [0.004, 0.004, 0.15, 0.15, 0.15, 0.20, 0.30]),
+            O::OddSuccess                  => (G::Verb, [0.001, 0.001, 0.20, 0.20, 0.20, 0.10, 0.05]),
+            O::SpellingPasses              => (G::Segments, [0.001, 0.001, 0.10, 0.20, 0.20, 0.15, 0.10]),
             // tables, G2
-            O::MaskInSlot                  => (G::Mask, [0.003, 0.003, 0.55, 0.45, 0.25, 0.02]),
-            O::MaskedGreeting              => (G::Mask, [0.003, 0.003, 0.55, 0.45, 0.25, 0.02]),
-            O::PlainList                   => (G::Mask, [0.97, 0.94, 0.20, 0.25, 0.35, 0.48]),
+            O::MaskInSlot                  => (G::Mask, [0.003, 0.003, 0.55, 0.45, 0.45, 0.25, 0.02]),
+            O::MaskedGreeting              => (G::Mask, [0.003, 0.003, 0.55, 0.45, 0.45, 0.25, 0.02]),
+            O::PlainList                   => (G::Mask, [0.97, 0.94, 0.20, 0.25, 0.25, 0.35, 0.48]),
             // expert, G2: the mask is there all the same, only what it covers is open
-            O::MaskPerhaps                 => (G::Mask, [0.02, 0.02, 0.55, 0.45, 0.25, 0.02]),
-            O::KnownDeletion               => (G::Mask, [0.01, 0.02, 0.30, 0.25, 0.40, 0.10]),
-            O::KnownProxy                  => (G::Mask, [0.02, 0.02, 0.10, 0.30, 0.30, 0.30]),
-            O::HostScanner                 => (G::Mask, [0.002, 0.002, 0.01, 0.01, 0.05, 0.60]),
-            O::EhloUnknown                 => (G::Mask, [0.004, 0.004, 0.30, 0.20, 0.10, 0.05]),
+            O::MaskPerhaps                 => (G::Mask, [0.02, 0.02, 0.55, 0.45, 0.45, 0.25, 0.02]),
+            O::KnownDeletion               => (G::Mask, [0.01, 0.02, 0.30, 0.25, 0.25, 0.40, 0.10]),
+            O::KnownProxy                  => (G::Mask, [0.02, 0.02, 0.10, 0.30, 0.30, 0.30, 0.30]),
+            O::HostScanner                 => (G::Mask, [0.002, 0.002, 0.01, 0.01, 0.01, 0.05, 0.60]),
+            O::EhloUnknown                 => (G::Mask, [0.004, 0.004, 0.30, 0.20, 0.20, 0.10, 0.05]),
             // tables, G4 (controls)
-            O::ControlsClean               => (G::Controls, [0.95, 0.95, 0.95, 0.10, 0.03, 0.03]),
-            O::ControlsAffected            => (G::Controls, [0.01, 0.01, 0.01, 0.75, 0.90, 0.90]),
+            O::ControlsClean               => (G::Controls, [0.95, 0.95, 0.95, 0.10, 0.10, 0.03, 0.03]),
+            O::ControlsAffected            => (G::Controls, [0.01, 0.01, 0.01, 0.75, 0.75, 0.90, 0.90]),
             // expert: a control's entry may have grown old
-            O::KnownToOffer                => (G::Controls, [0.02, 0.05, 0.05, 0.60, 0.60, 0.60]),
+            O::KnownToOffer                => (G::Controls, [0.02, 0.05, 0.05, 0.60, 0.60, 0.60, 0.60]),
             // expert, after G6 "SYN-ACK at hop <= 1"
-            O::NegativeAnswers             => (G::Terminator, [0.005, 0.005, 0.005, 0.20, 0.30, 0.80]),
+            O::NegativeAnswers             => (G::Terminator, [0.005, 0.005, 0.005, 0.20, 0.20, 0.30, 0.80]),
             // tables, G6 "SYN-ACK RTT < 2 ms", used only against the same address on another port
-            O::NearTerminator              => (G::Terminator, [0.005, 0.005, 0.005, 0.02, 0.30, 0.80]),
+            O::NearTerminator              => (G::Terminator, [0.005, 0.005, 0.005, 0.02, 0.02, 0.30, 0.80]),
             // tables, G10
-            O::IntentPublished             => (G::Intent, [0.02, 0.10, 0.30, 0.60, 0.60, 0.60]),
-            O::IntentAbsent                => (G::Intent, [0.98, 0.90, 0.70, 0.40, 0.40, 0.40]),
+            O::IntentPublished             => (G::Intent, [0.02, 0.10, 0.30, 0.60, 0.60, 0.60, 0.60]),
+            O::IntentAbsent                => (G::Intent, [0.98, 0.90, 0.70, 0.40, 0.40, 0.40, 0.40]),
             // expert: TCP is a stream to every mail server; only a filter reads packets
-            O::SplitNoopFails              => (G::Segments, [0.005, 0.005, 0.50, 0.40, 0.30, 0.05]),
+            O::SplitNoopFails              => (G::Segments, [0.005, 0.005, 0.50, 0.40, 0.40, 0.30, 0.05]),
             // expert, handshakes: a process that dies with the ClientHello unread resets, so even a
             // sibling that works leaves the server in question
-            O::SiblingWorks                => (G::Handshake, [0.12, 0.12, 0.15, 0.35, 0.35, 0.30]),
-            O::HandshakeDies               => (G::Handshake, [0.10, 0.10, 0.10, 0.15, 0.15, 0.15]),
-            O::ControlsDie                 => (G::Handshake, [0.005, 0.005, 0.005, 0.40, 0.40, 0.40]),
-            O::ServerFails                 => (G::Handshake, [0.60, 0.60, 0.05, 0.05, 0.05, 0.05]),
-            O::ForeignLeftover             => (G::Handshake, [0.01, 0.01, 0.20, 0.30, 0.30, 0.20]),
-            O::DowngradeSentinel           => (G::Handshake, [0.005, 0.005, 0.30, 0.30, 0.30, 0.30]),
-            O::RefusedByVersion            => (G::Handshake, [0.05, 0.05, 0.20, 0.30, 0.30, 0.30]),
+            O::SiblingWorks                => (G::Handshake, [0.12, 0.12, 0.15, 0.35, 0.35, 0.35, 0.30]),
+            O::HandshakeDies               => (G::Handshake, [0.10, 0.10, 0.10, 0.15, 0.15, 0.15, 0.15]),
+            O::ControlsDie                 => (G::Handshake, [0.005, 0.005, 0.005, 0.40, 0.40, 0.40, 0.40]),
+            O::ServerFails                 => (G::Handshake, [0.60, 0.60, 0.05, 0.05, 0.05, 0.05, 0.05]),
+            O::ForeignLeftover             => (G::Handshake, [0.01, 0.01, 0.20, 0.30, 0.30, 0.30, 0.20]),
+            O::DowngradeSentinel           => (G::Handshake, [0.005, 0.005, 0.30, 0.30, 0.30, 0.30, 0.30]),
+            O::RefusedByVersion            => (G::Handshake, [0.05, 0.05, 0.20, 0.30, 0.30, 0.30, 0.30]),
             // expert, certificates
-            O::InterceptorIssuer           => (G::Certificate, [0.002, 0.002, 0.05, 0.10, 0.40, 0.60]),
-            O::HostInterceptorIssuer       => (G::Certificate, [0.002, 0.002, 0.01, 0.02, 0.05, 0.60]),
-            O::SharedIssuer                => (G::Certificate, [0.001, 0.001, 0.001, 0.30, 0.50, 0.50]),
-            O::ClonedCertificate           => (G::Certificate, [0.002, 0.002, 0.10, 0.30, 0.30, 0.30]),
-            O::TlsaContradicts             => (G::Certificate, [0.02, 0.02, 0.30, 0.60, 0.60, 0.60]),
-            O::OperatorMistake             => (G::Certificate, [0.90, 0.80, 0.30, 0.30, 0.30, 0.30]),
-            O::ForeignOwner                => (G::Terminator, [0.005, 0.005, 0.02, 0.40, 0.30, 0.20]),
+            O::InterceptorIssuer           => (G::Certificate, [0.002, 0.002, 0.05, 0.10, 0.10, 0.40, 0.60]),
+            O::HostInterceptorIssuer       => (G::Certificate, [0.002, 0.002, 0.01, 0.02, 0.02, 0.05, 0.60]),
+            O::SharedIssuer                => (G::Certificate, [0.001, 0.001, 0.001, 0.30, 0.30, 0.50, 0.50]),
+            O::ClonedCertificate           => (G::Certificate, [0.002, 0.002, 0.10, 0.30, 0.30, 0.30, 0.30]),
+            O::TlsaContradicts             => (G::Certificate, [0.02, 0.02, 0.30, 0.60, 0.60, 0.60, 0.60]),
+            O::OperatorMistake             => (G::Certificate, [0.90, 0.80, 0.30, 0.30, 0.30, 0.30, 0.30]),
+            O::ForeignOwner                => (G::Terminator, [0.005, 0.005, 0.02, 0.40, 0.40, 0.30, 0.20]),
             // expert, ports
-            O::PortClosedForAll            => (G::Controls, [0.01, 0.01, 0.01, 0.60, 0.40, 0.20]),
+            O::PortClosedForAll            => (G::Controls, [0.01, 0.01, 0.01, 0.60, 0.60, 0.40, 0.20]),
+            // tables, G3; a transit need not lie on the way to the witness as well
+            O::WitnessClean                => (G::Witness, [0.97, 0.97, 0.95, 0.35, 0.15, 0.03, 0.03]),
+            O::WitnessTampered             => (G::Witness, [0.005, 0.005, 0.02, 0.65, 0.82, 0.95, 0.95]),
+            // expert, G3: the control channel answers, so the way there is open, and not on this port
+            O::WitnessUnreached            => (G::Witness, [0.03, 0.03, 0.03, 0.50, 0.75, 0.60, 0.40]),
+            // expert, G6: as a proxy's SYN; routes of different lengths give the same
+            O::WitnessSynDiffers           => (G::Terminator, [0.05, 0.05, 0.05, 0.20, 0.30, 0.40, 0.50]),
+            // tables, G5; with fewer than five networks a firewall that exempts some is no surprise
+            O::ManyVantagesClean           => (G::Vantages, [0.01, 0.80, 0.15, 0.80, 0.93, 0.95, 0.95]),
+            O::FewVantagesClean            => (G::Vantages, [0.01, 0.90, 0.30, 0.85, 0.95, 0.95, 0.95]),
+            O::VantagesDiffer              => (G::Vantages, [0.02, 0.80, 0.30, 0.60, 0.50, 0.50, 0.50]),
+            O::VantagesStripped            => (G::Vantages, [0.95, 0.05, 0.80, 0.10, 0.02, 0.01, 0.01]),
+            // expert: behind the firewall only the server itself speaks
+            O::InsideClean                 => (G::Inside, [0.005, 0.15, 0.95, 0.95, 0.95, 0.95, 0.95]),
+            O::InsideStripped              => (G::Inside, [0.95, 0.50, 0.03, 0.03, 0.03, 0.03, 0.03]),
+            // tables, G7
+            O::WireDiffers                 => (G::Wire, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.95]),
+            O::WireEqual                   => (G::Wire, [0.99, 0.99, 0.99, 0.99, 0.99, 0.99, 0.05]),
+            // tables, G8
+            O::PeerClean                   => (G::Peer, [0.02, 0.05, 0.02, 0.05, 0.05, 0.05, 0.95]),
+            O::PeerStripped                => (G::Peer, [0.95, 0.90, 0.95, 0.93, 0.93, 0.93, 0.03]),
+            // tables, G9; two networks may share a transit
+            O::TetherClean                 => (G::Tether, [0.01, 0.60, 0.10, 0.60, 0.93, 0.95, 0.05]),
+            O::TetherStripped              => (G::Tether, [0.95, 0.35, 0.88, 0.40, 0.05, 0.03, 0.90]),
+            // tables, G6 "same hop, same TTL"
+            O::SameTerminator              => (G::Terminator, [0.90, 0.90, 0.80, 0.75, 0.75, 0.65, 0.10]),
+            // expert, G11: says nothing of the other direction
+            O::CommandIntact               => (G::Path, [0.97, 0.97, 0.60, 0.30, 0.20, 0.15, 0.15]),
         }
     }
 }
@@ -269,9 +495,19 @@ mod tests {
             State::BadCertificate,
             State::Closed,
             State::Odd,
+            State::Altered,
         ] {
             let sum: f64 = state.prior().iter().sum();
             assert!((sum - 1.0).abs() < 1e-9, "{state:?} sums to {sum}");
         }
+    }
+
+    #[test]
+    fn counts_move_a_row_towards_what_was_counted() {
+        let expert = [0.5; CLASSES];
+        let row = joined(&expert, &[20, 0, 0, 0, 0, 0, 9], &[20, 20, 0, 0, 0, 0, 3]);
+        assert_eq!((row[0], row[1], row[2]), (0.75, 0.25, 0.5));
+        // More hits than trials are a broken table, not a probability above 1.
+        assert!(row[6] < 1.0);
     }
 }

@@ -18,6 +18,8 @@ use crate::{
 
 /// Marks that are needed to call a server by its name.
 const ENOUGH: u8 = 2;
+/// The same where its words for the unknown are commonplace: then every other trait is needed, too.
+const ENOUGH_OF_COMMONPLACES: u8 = 3;
 
 /// The server's dialect, where its replies show it. Replies to STARTTLS are left out: they are in question.
 pub(crate) fn recognise(hearings: &[&Hearing<'_>]) -> Option<&'static Dialect> {
@@ -38,8 +40,45 @@ pub(crate) fn recognise(hearings: &[&Hearing<'_>]) -> Option<&'static Dialect> {
             }
         }
     }
-    best.filter(|(marks, _)| *marks >= ENOUGH && !tied)
+    best.filter(|(marks, dialect)| *marks >= enough(dialect, hearings) && !tied)
         .map(|(_, dialect)| dialect)
+}
+
+/// Whoever names himself is believed; `Unknown command.` is said by half the world.
+fn enough(dialect: &Dialect, hearings: &[&Hearing<'_>]) -> u8 {
+    if hearings
+        .iter()
+        .any(|hearing| names_itself(dialect, hearing))
+    {
+        ENOUGH
+    } else {
+        ENOUGH_OF_COMMONPLACES
+    }
+}
+
+/// By its greeting, or by words for the unknown that no other program has.
+fn names_itself(dialect: &Dialect, hearing: &Hearing<'_>) -> bool {
+    said(hearing, Label::Greeting, dialect.greeting)
+        || hearing.steps.iter().any(|step| {
+            asks_the_unknown(step)
+                && step.answered()
+                && pattern::any(dialect.unknown, &step.line)
+                && !pattern::any(dialect.commonplace, &step.line)
+        })
+}
+
+/// A made-up command; an old server does not know that for capabilities either.
+fn asks_the_unknown(step: &Step<'_>) -> bool {
+    matches!(
+        step.exchange.label,
+        Label::UnknownVerb | Label::Capabilities
+    )
+}
+
+fn said(hearing: &Hearing<'_>, label: Label, patterns: &[&str]) -> bool {
+    hearing.steps.iter().any(|step| {
+        step.exchange.label == label && step.answered() && pattern::any(patterns, &step.line)
+    })
 }
 
 fn marks_in(dialect: &Dialect, hearing: &Hearing<'_>) -> u8 {
@@ -48,17 +87,13 @@ fn marks_in(dialect: &Dialect, hearing: &Hearing<'_>) -> u8 {
     {
         return 0;
     }
-    let said = |label: Label, patterns: &[&str]| {
-        hearing.steps.iter().any(|step| {
-            step.exchange.label == label && step.answered() && pattern::any(patterns, &step.line)
-        })
-    };
+    let said = |label: Label, patterns: &[&str]| said(hearing, label, patterns);
     let mut marks = 0;
     if said(Label::Greeting, dialect.greeting) {
         marks += 2;
     }
     if said(Label::UnknownVerb, dialect.unknown) || said(Label::Capabilities, dialect.unknown) {
-        marks += 2;
+        marks += if names_itself(dialect, hearing) { 2 } else { 1 };
     }
     // Courtesies are imitated; without a name or its words for the unknown nobody is recognised.
     if marks == 0 {
@@ -85,7 +120,8 @@ pub(crate) fn fits_list(dialect: &Dialect, hearing: &Hearing<'_>) -> bool {
     let mut known = 0;
     for keyword in list.items.keywords() {
         let base = keyword.split('=').next().unwrap_or(keyword);
-        match dialect.list.iter().position(|one| *one == base) {
+        let place = |wanted: &str| dialect.list.iter().position(|one| *one == wanted);
+        match place(keyword).or_else(|| place(base)) {
             Some(at) if at >= last => {
                 last = at;
                 known += 1;
@@ -93,7 +129,7 @@ pub(crate) fn fits_list(dialect: &Dialect, hearing: &Hearing<'_>) -> bool {
             _ => return false,
         }
     }
-    known >= 3
+    known >= if dialect.commonplace.is_empty() { 3 } else { 4 }
 }
 
 /// Where a refusal comes from, as far as its words tell.
@@ -204,6 +240,55 @@ fn misshapen(
     let code = step.reply.code.unwrap_or(0);
     (promised && kept >= 1 && step.reply.enhanced.is_none() && (400..500).contains(&code) && code != 421)
         .then_some("the server promises enhanced status codes (RFC 2034) and gives them in its other replies, not in this one")
+}
+
+/// How a reply writes its enhanced status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CodeForm {
+    /// `550 5.7.1 text` (RFC 2034).
+    Leading,
+    /// `500 #5.5.1 text`.
+    Hashed,
+    /// `502 text (#5.5.1)`.
+    Trailing,
+}
+
+fn code_form(line: &str) -> Option<CodeForm> {
+    let text = line.get(4..)?;
+    let is_code = |word: &str| {
+        let mut parts = word.split('.');
+        let mut number = |digits: usize| {
+            parts.next().is_some_and(|part| {
+                (1..=digits).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+            })
+        };
+        number(1) && number(3) && number(3) && parts.next().is_none()
+    };
+    let first = text.split_ascii_whitespace().next()?;
+    let last = text
+        .rsplit('(')
+        .next()
+        .and_then(|tail| tail.strip_prefix('#')?.strip_suffix(')'));
+    if is_code(first) {
+        Some(CodeForm::Leading)
+    } else if first.strip_prefix('#').is_some_and(is_code) {
+        Some(CodeForm::Hashed)
+    } else {
+        last.is_some_and(is_code).then_some(CodeForm::Trailing)
+    }
+}
+
+/// Why a refusal of STARTTLS does not look like this server's others: it writes its enhanced code otherwise. One
+/// program has one way; a filter that it runs, and a box in front of it, may have another. It convicts nobody.
+pub(crate) fn otherwise_coded(hearings: &[&Hearing<'_>], step: &Step<'_>) -> Option<&'static str> {
+    let form = code_form(&step.line).filter(|_| step.refused())?;
+    let own = hearings
+        .iter()
+        .filter_map(|hearing| hearing.step(Layer::Plain, Label::UnknownVerb))
+        .filter(|other| other.refused())
+        .find_map(|other| code_form(&other.line))?;
+    (form != own)
+        .then_some("this refusal writes its enhanced status code otherwise than the server's refusal of an unknown command does")
 }
 
 /// What the server seems to have received, where its reply quotes something else than was sent.

@@ -121,6 +121,9 @@ fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
             ),
         ));
     } else if masked_banner.is_none() {
+        if let Some(opinion) = verb::ehlo_refused_alike(bench, hearing, step) {
+            return Some(opinion);
+        }
         // HELO restrictions and filters refuse EHLO for who asks, in any words.
         let unknown = matches!(step.reply.code, Some(500 | 502))
             && bench
@@ -253,7 +256,8 @@ fn answered_like_noop(bench: &Bench<'_, '_>) -> Option<Opinion> {
         Encryption::None,
         "EHLO and STARTTLS are turned into NOOP on their way: the server answers OK and knows of neither",
     );
-    opinion.product = Some("cisco-pix");
+    // A PIX passes QUIT; who answers that alike, too, is something else.
+    opinion.product = (!verb::answers_alike(other)).then_some("cisco-pix");
     opinion.state = Some(without_tls(bench));
     opinion.observations.push(Observation::OddSuccess);
     opinion.observations.push(Observation::EhloUnknown);

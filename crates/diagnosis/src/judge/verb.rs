@@ -8,10 +8,14 @@
 //! | refused like an unknown verb, by a server that never does so | its source code | interference, `command-rewritten` |
 //! | refused like an unknown verb, by any other server | nothing | server, with less certainty |
 //! | refused in words that this recognised server never uses | its other replies | interference |
+//! | refused, with another form of status code than its refusal of an unknown verb | its other replies | inconclusive |
+//! | missing from the list, however the command fares | the controls' lists lack it too | interference, `capability-removed` |
+//! | refused in words that are nobody's own | the controls refuse in the same words | interference, `command-refused` |
 //! | refused in unknown words by an unknown server | nothing | server |
 //! | silent for STARTTLS alone, twice | the answers before it | interference, `command-dropped` |
 
 mod deletion;
+mod alike;
 mod own_words;
 mod preauth;
 mod refused;
@@ -30,8 +34,10 @@ use crate::{
     judge::Opinion,
 };
 use alloc::{format, string::String, vec::Vec};
+pub(crate) use alike::ehlo_refused_alike;
 use hoofbeat_session::{Label, Layer, Outcome};
 use preauth::preauthenticated;
+pub(crate) use refused::answers_alike;
 use refused::refused;
 use unlisted::{not_offered, unlisted, works_though_hidden};
 
@@ -63,7 +69,7 @@ pub(crate) fn add_observations(bench: &Bench<'_, '_>, opinion: &mut Opinion) {
             ));
         } else if hearing.is_ready(step) && hearing.offered() == Some(false) {
             add_blind_success(bench, opinion, hearing, step);
-        } else if wording::like_unknown(hearing, step) == Some(true) && knows_better(bench, step) {
+        } else if wording::like_unknown(hearing, step) != Some(false) && knows_better(bench, step) {
             opinion
                 .observations
                 .push(Observation::LikeUnknownImpossible);

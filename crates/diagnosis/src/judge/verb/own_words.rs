@@ -1,9 +1,9 @@
-//! Refusals that the server may well have worded itself, and what the controls say to that.
+//! Refusals that the server may well have worded itself.
 
 use crate::{
-    Confidence, Mechanism, Verdict,
+    Mechanism, Verdict,
     attribution::likelihood::Observation,
-    bench::{Bench, shows_tls},
+    bench::Bench,
     dialect::{Dialect, Refusal},
     evidence,
     hearing::{Hearing, Step},
@@ -103,53 +103,6 @@ pub(super) fn own_refusal<'a>(
         opinion.innocent.push("the domain promises TLS for this server (DANE or MTA-STS), so this is a mistake or a rule about who asks".into());
     }
     opinion.innocent.push("a box that strips would have to imitate this server's own refusal, word for word; none is known to".into());
-    opinion
-}
-
-/// Here as everywhere: no server that is known to offer STARTTLS does so from here.
-pub(super) fn everywhere<'a>(
-    bench: &Bench<'_, 'a>,
-    hearing: &Hearing<'a>,
-    step: &Step<'a>,
-) -> Opinion {
-    let mut opinion = opinion(
-        bench,
-        Verdict::Interference,
-        Mechanism::CapabilityRemoved,
-        without_tls(bench),
-        "STARTTLS is missing here, and from here also on servers that are known to offer it: something on this side removes it",
-    );
-    // One control whose entry grew old would look the same.
-    if bench.controls_by(shows_tls).1 < 2 {
-        opinion.certain = Some(Confidence::Indicated);
-    }
-    // The controls are weighed for every opinion; here they are cited too.
-    for control in bench.controls_here().take(3) {
-        if let Some(list) = control.list(Layer::Plain) {
-            opinion.evidence.push(evidence::reply(
-                control,
-                list.step,
-                Mechanism::CapabilityRemoved,
-                format!(
-                    "{} is known to offer STARTTLS, and from here it does not",
-                    control.dialogue.service.host
-                ),
-            ));
-        }
-    }
-    cite_list(
-        bench,
-        &mut opinion,
-        Mechanism::CapabilityRemoved,
-        "the list given here lacks it as well",
-    );
-    opinion.evidence.push(evidence::reply(
-        hearing,
-        step,
-        Mechanism::CapabilityRemoved,
-        "and the command is refused",
-    ));
-    opinion.innocent.push("what is known of the controls may have grown old; it would have to have done so for all of them".into());
     opinion
 }
 

@@ -14,9 +14,11 @@ use crate::{
     judge::{
         Opinion, masked,
         verb::{
-            add_observations, forged_claim, knows_better, opinion,
+            add_observations,
+            alike::refused_alike,
+            forged_claim, knows_better, opinion,
             silence::{cut_off, silent},
-            split_noop_fails, unknown_claim,
+            split_noop_fails,
         },
     },
     pattern,
@@ -62,26 +64,21 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
             "STARTTLS is offered and then rewritten on its way to the server",
         );
         add_observations(bench, &mut opinion);
-        if opinion.observations.is_empty() {
-            opinion
-                .observations
-                .push(Observation::LikeUnknownImpossible);
-            opinion.evidence.push(evidence::reply(
-                hearing,
-                step,
-                Mechanism::CommandRewritten,
-                unknown_claim(bench.dialect),
-            ));
-        }
         return Some(opinion);
     }
-    let (observation, claim, product) = match wording::origin(hearing, step, bench.dialect) {
+    let origin = wording::origin(hearing, step, bench.dialect);
+    if matches!(origin, Origin::Unlisted | Origin::Shape(..))
+        && let Some(opinion) = refused_alike(bench, hearing, step)
+    {
+        return Some(opinion);
+    }
+    let (observation, claim, product) = match origin {
         Origin::Forged(forged, known) => (
             Observation::ForgedWords,
             forged_claim(known, forged.source),
             forged.product,
         ),
-        Origin::Shape(why, Some(known)) => (
+        Origin::Shape(why, Some(known)) if known.authoritative => (
             if known.fixed != Fixed::No {
                 Observation::ForeignToFixed
             } else {
@@ -98,24 +95,7 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
             ),
             None,
         ),
-        Origin::Shape(why, None) => {
-            let mut opinion = Opinion::inconclusive(
-                Mechanism::CommandRefused,
-                Encryption::None,
-                "STARTTLS is offered and refused in a form that does not fit the server's other replies",
-            );
-            opinion.evidence.push(evidence::reply(
-                hearing,
-                step,
-                Mechanism::CommandRefused,
-                why,
-            ));
-            opinion.innocent.push(
-                "the server is not one that is known here, so its own programming may explain it"
-                    .into(),
-            );
-            return Some(opinion);
-        }
+        Origin::Shape(why, _) => return Some(misfit(bench, hearing, step, why)),
         Origin::Own(known, refusal) => {
             return Some(unavailable(bench, hearing, step, Some((known, refusal))));
         }
@@ -130,7 +110,12 @@ pub(super) fn refused(bench: &Bench<'_, '_>) -> Option<Opinion> {
                 None,
             )
         }
-        Origin::Unlisted => return Some(unavailable(bench, hearing, step, None)),
+        Origin::Unlisted => {
+            return Some(match wording::otherwise_coded(&bench.hearings, step) {
+                Some(why) => misfit(bench, hearing, step, why),
+                None => unavailable(bench, hearing, step, None),
+            });
+        }
     };
     let mut opinion = opinion(
         bench,
@@ -212,6 +197,44 @@ pub(super) fn unlisted_words<'a>(hearing: &Hearing<'a>, step: &Step<'a>) -> Opin
         "the refusal",
     ));
     opinion.innocent.push("filters that the server runs (milters, ACLs) refuse a client in words of their own, STARTTLS included".into());
+    opinion.next = Some("send StartTLS in mixed case, and check from another network".into());
+    opinion
+}
+
+/// A refusal in a form that the rest of the session does not have. Whose it is, only a server's source would tell.
+pub(super) fn misfit<'a>(
+    bench: &Bench<'_, 'a>,
+    hearing: &Hearing<'a>,
+    step: &Step<'a>,
+    why: &'static str,
+) -> Opinion {
+    let mut opinion = Opinion::inconclusive(
+        Mechanism::CommandRefused,
+        Encryption::None,
+        "STARTTLS is refused in a form that does not fit the server's other replies",
+    );
+    opinion.evidence.push(evidence::reply(
+        hearing,
+        step,
+        Mechanism::CommandRefused,
+        why,
+    ));
+    let own = bench.hearings.iter().find_map(|hearing| {
+        let own = hearing.step(Layer::Plain, Label::UnknownVerb)?;
+        own.refused().then_some((*hearing, own))
+    });
+    if let Some((other, own)) = own {
+        opinion.evidence.push(evidence::reply(
+            other,
+            own,
+            Mechanism::CommandRefused,
+            "its own form",
+        ));
+    }
+    opinion.innocent.push(
+        "this server's source was not read: a patch or a filter that it runs may word some refusals otherwise"
+            .into(),
+    );
     opinion.next = Some("send StartTLS in mixed case, and check from another network".into());
     opinion
 }
@@ -302,7 +325,7 @@ pub(super) fn odd_success<'a>(
     if let Some(product) = forged.and_then(|one| one.product) {
         opinion.product = Some(product);
     }
-    if as_noop {
+    if as_noop && !answers_alike(hearing) {
         opinion.product = Some("cisco-pix");
     }
     opinion.evidence.push(evidence::reply(
@@ -326,6 +349,12 @@ pub(super) fn odd_success<'a>(
         "a server may be badly written; answering STARTTLS so would break every client that believes it".into()
     });
     opinion
+}
+
+/// QUIT meets the words of NOOP: whoever answers everything alike is not the box that passes seven verbs.
+pub(crate) fn answers_alike(hearing: &Hearing<'_>) -> bool {
+    let said = |label: Label| hearing.step(Layer::Plain, label).map(|step| &step.line);
+    said(Label::Noop).is_some_and(|noop| said(Label::Quit) == Some(noop))
 }
 
 pub(super) fn limited<'a>(hearing: &Hearing<'a>, step: &Step<'a>) -> Opinion {

@@ -178,6 +178,24 @@ pub(super) fn cut_off<'a>(
             Encryption::None,
             "the connection is reset as soon as STARTTLS is sent",
         )
+    } else if bench.offer() == Offer::Never {
+        // Some servers hang up on whatever they do not know; nothing was agreed to, so nothing is broken.
+        let mut opinion = opinion(
+            bench,
+            Verdict::Server,
+            Mechanism::NotOffered,
+            without_tls(bench),
+            "the server does not offer STARTTLS, and hangs up when asked",
+        );
+        opinion.observations.push(Observation::PlainList);
+        opinion.certain = Some(Confidence::Indicated);
+        cite_list(
+            bench,
+            &mut opinion,
+            Mechanism::NotOffered,
+            "the list does not offer STARTTLS",
+        );
+        opinion
     } else {
         let mut opinion = opinion(
             bench,

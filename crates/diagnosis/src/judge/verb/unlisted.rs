@@ -13,20 +13,20 @@ use crate::{
     judge::{
         Opinion, masked,
         verb::{
-            add_observations, add_split_noop, cite_list,
+            add_observations, add_split_noop,
+            alike::offered_nowhere,
+            cite_list,
             deletion::{add_deletion, deletion},
             forged_claim, knows_better, opinion,
-            own_words::{
-                contradicts_knowledge, everywhere, known_to_offer, own_refusal, plain_refusal,
-            },
-            refused::{limited, odd_success, unlisted_words},
+            own_words::{contradicts_knowledge, known_to_offer, own_refusal, plain_refusal},
+            refused::{limited, misfit, odd_success, unlisted_words},
             silence::{cut_off, silent},
             split_noop_fails,
         },
         without_tls,
     },
 };
-use alloc::format;
+use alloc::{format, string::String};
 use hoofbeat_session::{Outcome, Protocol, Status};
 
 /// No list was given at all.
@@ -78,6 +78,9 @@ pub(super) fn not_offered(bench: &Bench<'_, '_>) -> Opinion {
     };
     match step.exchange.outcome {
         Outcome::TimedOut => return silent(bench, without_tls(bench)),
+        Outcome::Reset | Outcome::Closed if bench.controls() == Controls::Affected => {
+            return offered_nowhere(bench, hearing, step);
+        }
         Outcome::Reset | Outcome::Closed => return cut_off(bench, hearing, step),
         _ => {}
     }
@@ -121,29 +124,14 @@ pub(super) fn refused_unlisted<'a>(
     hearing: &Hearing<'a>,
     step: &Step<'a>,
 ) -> Opinion {
-    let state = without_tls(bench);
     let like_unknown = wording::like_unknown(hearing, step);
     let origin = wording::origin(hearing, step, bench.dialect);
     if wording::altered_echo(hearing, step).is_some() {
-        let mut opinion = opinion(
+        return rewritten(
             bench,
-            Verdict::Interference,
-            Mechanism::CommandRewritten,
-            state,
             "STARTTLS is rewritten on its way to the server, and missing from its list",
+            "no server quotes a command other than the one it received",
         );
-        add_observations(bench, &mut opinion);
-        cite_list(
-            bench,
-            &mut opinion,
-            Mechanism::CommandRewritten,
-            "the list that arrives lacks STARTTLS",
-        );
-        masked::add_greeting(bench, &mut opinion, Mechanism::CommandRewritten);
-        opinion
-            .innocent
-            .push("no server quotes a command other than the one it received".into());
-        return opinion;
     }
     let deletion = deletion(bench, hearing, Some(&step.line));
     match origin {
@@ -151,7 +139,7 @@ pub(super) fn refused_unlisted<'a>(
         Origin::Own(..) | Origin::Unlisted
             if bench.controls() == Controls::Affected && deletion.is_none() =>
         {
-            everywhere(bench, hearing, step)
+            offered_nowhere(bench, hearing, step)
         }
         Origin::Own(known, refusal @ (Refusal::Off | Refusal::NotAdvertised | Refusal::Busy)) => {
             own_refusal(bench, hearing, step, known, refusal)
@@ -159,91 +147,44 @@ pub(super) fn refused_unlisted<'a>(
         Origin::Own(_, Refusal::Unknown)
             if like_unknown == Some(true) && knows_better(bench, step) =>
         {
-            let mut opinion = opinion(
+            rewritten(
                 bench,
-                Verdict::Interference,
-                Mechanism::CommandRewritten,
-                state,
                 "the server does not recognise STARTTLS, which this server always does: it is rewritten on its way",
-            );
-            add_observations(bench, &mut opinion);
-            cite_list(
-                bench,
-                &mut opinion,
-                Mechanism::CommandRewritten,
-                "the list that arrives lacks STARTTLS",
-            );
-            masked::add_greeting(bench, &mut opinion, Mechanism::CommandRewritten);
-            opinion.innocent.push("another program may imitate these words; nothing else in the session differs from the original".into());
-            opinion
+                "another program may imitate these words; nothing else in the session differs from the original",
+            )
         }
         Origin::Forged(forged, known) => {
-            let mut opinion = opinion(
+            let mut opinion = removed(
                 bench,
-                Verdict::Interference,
-                Mechanism::CapabilityRemoved,
-                state,
-                "STARTTLS is missing from the list, and the command is refused in words that are not this server's",
-            );
-            opinion.observations.push(Observation::ForgedWords);
-            opinion.evidence.push(evidence::reply(
-                hearing,
-                step,
-                Mechanism::CapabilityRemoved,
+                (hearing, step),
+                Observation::ForgedWords,
                 forged_claim(known, forged.source),
-            ));
-            opinion.product = opinion.product.or(deletion.map(|found| found.product));
-            add_deletion(bench, &mut opinion);
-            add_observations(bench, &mut opinion);
-            cite_list(
-                bench,
-                &mut opinion,
-                Mechanism::CapabilityRemoved,
-                "the list that arrives lacks STARTTLS",
             );
+            opinion.product = opinion.product.or(deletion.map(|found| found.product));
             opinion
         }
-        Origin::Shape(_, Some(known)) | Origin::Foreign(known) if known.authoritative => {
-            let mut opinion = opinion(
-                bench,
-                Verdict::Interference,
-                Mechanism::CapabilityRemoved,
-                state,
-                "STARTTLS is missing from the list, and the command is refused in words that are not this server's",
-            );
-            opinion.observations.push(
-                if matches!(origin, Origin::Foreign(_)) || known.fixed != Fixed::No {
-                    Observation::ForeignToFixed
-                } else {
-                    Observation::Misshapen
-                },
-            );
-            let why = match origin {
-                Origin::Shape(why, _) => why,
-                _ => "none of the versions whose source was read holds such a reply to STARTTLS",
+        Origin::Shape(why, Some(known)) if known.authoritative => {
+            let observation = if known.fixed == Fixed::No {
+                Observation::Misshapen
+            } else {
+                Observation::ForeignToFixed
             };
-            opinion.evidence.push(evidence::reply(
-                hearing,
-                step,
-                Mechanism::CapabilityRemoved,
-                format!("{} never answers so: {why}", known.name),
-            ));
-            add_deletion(bench, &mut opinion);
-            add_observations(bench, &mut opinion);
-            cite_list(
-                bench,
-                &mut opinion,
-                Mechanism::CapabilityRemoved,
-                "the list that arrives lacks STARTTLS",
+            let claim = format!("{} never answers so: {why}", known.name);
+            removed(bench, (hearing, step), observation, claim)
+        }
+        Origin::Foreign(known) if known.authoritative => {
+            let claim = format!(
+                "{} never answers so: none of the versions whose source was read holds such a reply to STARTTLS",
+                known.name
             );
-            opinion
+            removed(bench, (hearing, step), Observation::ForeignToFixed, claim)
         }
         _ if deletion.is_some() => {
             let mut opinion = opinion(
                 bench,
                 Verdict::Interference,
                 Mechanism::CapabilityRemoved,
-                state,
+                without_tls(bench),
                 "the list is cut down to what a known box lets through, and STARTTLS is not among it",
             );
             add_deletion(bench, &mut opinion);
@@ -256,24 +197,11 @@ pub(super) fn refused_unlisted<'a>(
             ));
             opinion
         }
-        _ if split_noop_fails(bench) && like_unknown != Some(false) => {
-            let mut opinion = opinion(
-                bench,
-                Verdict::Interference,
-                Mechanism::CommandRewritten,
-                state,
-                "commands are edited packet by packet on their way, and STARTTLS is not recognised at the server",
-            );
-            add_observations(bench, &mut opinion);
-            masked::add_greeting(bench, &mut opinion, Mechanism::CommandRewritten);
-            cite_list(
-                bench,
-                &mut opinion,
-                Mechanism::CommandRewritten,
-                "the list that arrives lacks STARTTLS",
-            );
-            opinion
-        }
+        _ if split_noop_fails(bench) && like_unknown != Some(false) => rewritten(
+            bench,
+            "commands are edited packet by packet on their way, and STARTTLS is not recognised at the server",
+            "",
+        ),
         _ if known_to_offer(bench) => contradicts_knowledge(bench, hearing, step),
         Origin::Unlisted
             if like_unknown == Some(false)
@@ -281,8 +209,68 @@ pub(super) fn refused_unlisted<'a>(
         {
             unlisted_words(hearing, step)
         }
+        Origin::Shape(why, _) => misfit(bench, hearing, step, why),
+        Origin::Unlisted => match wording::otherwise_coded(&bench.hearings, step) {
+            Some(why) => misfit(bench, hearing, step, why),
+            None => plain_refusal(bench, hearing, step, like_unknown),
+        },
         _ => plain_refusal(bench, hearing, step, like_unknown),
     }
+}
+
+/// The command did not arrive as it was sent, and the list that arrives lacks it.
+fn rewritten(bench: &Bench<'_, '_>, reason: &str, innocent: &str) -> Opinion {
+    let mut opinion = opinion(
+        bench,
+        Verdict::Interference,
+        Mechanism::CommandRewritten,
+        without_tls(bench),
+        reason,
+    );
+    add_observations(bench, &mut opinion);
+    cite_list(
+        bench,
+        &mut opinion,
+        Mechanism::CommandRewritten,
+        "the list that arrives lacks STARTTLS",
+    );
+    masked::add_greeting(bench, &mut opinion, Mechanism::CommandRewritten);
+    if !innocent.is_empty() {
+        opinion.innocent.push(innocent.into());
+    }
+    opinion
+}
+
+/// Missing from the list, and refused in words that this server does not have.
+fn removed<'a>(
+    bench: &Bench<'_, 'a>,
+    (hearing, step): Attempt<'_, 'a>,
+    observation: Observation,
+    claim: String,
+) -> Opinion {
+    let mut opinion = opinion(
+        bench,
+        Verdict::Interference,
+        Mechanism::CapabilityRemoved,
+        without_tls(bench),
+        "STARTTLS is missing from the list, and the command is refused in words that are not this server's",
+    );
+    opinion.observations.push(observation);
+    opinion.evidence.push(evidence::reply(
+        hearing,
+        step,
+        Mechanism::CapabilityRemoved,
+        claim,
+    ));
+    add_deletion(bench, &mut opinion);
+    add_observations(bench, &mut opinion);
+    cite_list(
+        bench,
+        &mut opinion,
+        Mechanism::CapabilityRemoved,
+        "the list that arrives lacks STARTTLS",
+    );
+    opinion
 }
 
 /// The list alone was seen: who removed what, or whether anything was, cannot be told.

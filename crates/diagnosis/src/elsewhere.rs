@@ -1,0 +1,344 @@
+//! The same service seen from other places: what another machine, another network, or the server's own network says.
+//!
+//! Places are told apart by the labels that users gave, and where there are none by shortened addresses. Nothing is
+//! inferred from a vantage that cannot be told from this one, nor from one of another day. It must not know weights.
+
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use core::net::IpAddr;
+use hoofbeat_observation::{Role, Service, Vantage};
+use hoofbeat_session::Layer;
+
+use crate::{
+    Elsewhere, Evidence, Support, Verdict,
+    attribution::likelihood::{Group, Observation},
+    bench::is_welcomed,
+    evidence,
+    hearing::Hearing,
+    path::place::shares_prefix,
+};
+
+/// Further apart than this, two measurements are not of the same time, in seconds.
+const SAME_TIME: i64 = 24 * 3600;
+/// As many networks count as many.
+const MANY: usize = 5;
+/// Most vantages that are read.
+const MOST: usize = 256;
+
+/// How another vantage lies to this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Relation {
+    Inside,
+    SameHost,
+    SameNetwork,
+    Apart,
+}
+
+/// One vantage's word on the service.
+struct Said {
+    relation: Relation,
+    clean: bool,
+    network: String,
+    evidence: Evidence,
+}
+
+/// What other vantages say together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Others {
+    /// What enters the tables.
+    pub(crate) observations: Vec<Observation>,
+    /// Citations.
+    pub(crate) evidence: Vec<Evidence>,
+    /// Vantages that count for nothing, and why.
+    pub(crate) unweighed: Vec<String>,
+    /// Another host of the same network is clean.
+    pub(crate) peer: Option<bool>,
+    /// The same host in another network is clean.
+    pub(crate) tether: Option<bool>,
+    /// Clean and stripped vantages, of those that are apart or the same host elsewhere.
+    pub(crate) seen: (usize, usize),
+}
+
+impl Others {
+    /// Whether anything was said.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.observations.is_empty()
+    }
+}
+
+/// Hears every other vantage on one service.
+pub(crate) fn hear(
+    service: &Service,
+    here: &Vantage,
+    started: i64,
+    elsewhere: &[Elsewhere<'_>],
+    left_out: impl Fn(Group) -> bool,
+) -> Others {
+    let mut others = Others::default();
+    let mut said = Vec::new();
+    for place in elsewhere.iter().take(MOST) {
+        let name = name(place.vantage);
+        let Some((clean, when, evidence)) = view(service, place, &name) else {
+            continue;
+        };
+        if when.abs_diff(started) > SAME_TIME.unsigned_abs() {
+            let hours = when.abs_diff(started) / 3600;
+            others.unweighed.push(format!(
+                "{name} was measured {hours} hours apart from here: not the same time, so it is not weighed"
+            ));
+            continue;
+        }
+        let Some(relation) = relation(here, place.vantage) else {
+            others.unweighed.push(format!(
+                "{name} cannot be told from this vantage (no labels, and no differing addresses), so it is not weighed"
+            ));
+            continue;
+        };
+        said.push(Said {
+            relation,
+            clean,
+            network: network(place.vantage),
+            evidence,
+        });
+    }
+    let of = |relation: Relation| -> Vec<&Said> {
+        said.iter().filter(|one| one.relation == relation).collect()
+    };
+    let unanimous = |all: &[&Said]| -> Option<bool> {
+        let first = all.first()?.clean;
+        all.iter().all(|one| one.clean == first).then_some(first)
+    };
+    let mut add = |group: Group, observation: Observation, cited: &[&Said]| {
+        if !left_out(group) {
+            others.observations.push(observation);
+            others
+                .evidence
+                .extend(cited.iter().take(3).map(|one| one.evidence.clone()));
+        }
+    };
+    let inside = of(Relation::Inside);
+    match unanimous(&inside) {
+        Some(true) => add(Group::Inside, Observation::InsideClean, &inside),
+        Some(false) => add(Group::Inside, Observation::InsideStripped, &inside),
+        None => {}
+    }
+    let peers = of(Relation::SameNetwork);
+    let peer = unanimous(&peers);
+    match peer {
+        Some(true) => add(Group::Peer, Observation::PeerClean, &peers),
+        Some(false) => add(Group::Peer, Observation::PeerStripped, &peers),
+        None => {}
+    }
+    let tethers = of(Relation::SameHost);
+    let tether = unanimous(&tethers);
+    match tether {
+        Some(true) => add(Group::Tether, Observation::TetherClean, &tethers),
+        Some(false) => add(Group::Tether, Observation::TetherStripped, &tethers),
+        None => {}
+    }
+    let apart = of(Relation::Apart);
+    let networks = |clean: bool| -> BTreeSet<&str> {
+        apart
+            .iter()
+            .filter(|one| one.clean == clean)
+            .map(|one| one.network.as_str())
+            .collect()
+    };
+    let (clean, stripped) = (networks(true).len(), networks(false).len());
+    match (clean, stripped) {
+        (0, 0) => {}
+        (_, 0) if clean >= MANY => add(Group::Vantages, Observation::ManyVantagesClean, &apart),
+        (_, 0) => add(Group::Vantages, Observation::FewVantagesClean, &apart),
+        (0, _) => add(Group::Vantages, Observation::VantagesStripped, &apart),
+        _ => add(Group::Vantages, Observation::VantagesDiffer, &apart),
+    }
+    let weighed = |group: Group| !left_out(group);
+    others.peer = peer.filter(|_| weighed(Group::Peer));
+    others.tether = tether.filter(|_| weighed(Group::Tether));
+    for one in &said {
+        let counts = match one.relation {
+            Relation::Apart => weighed(Group::Vantages),
+            Relation::SameHost => weighed(Group::Tether),
+            _ => false,
+        };
+        if counts && one.clean {
+            others.seen.0 += 1;
+        } else if counts {
+            others.seen.1 += 1;
+        }
+    }
+    others
+}
+
+fn name(vantage: &Vantage) -> String {
+    match (&vantage.name, &vantage.host, &vantage.network) {
+        (Some(name), ..) => name.clone(),
+        (None, Some(host), Some(network)) => format!("{host} at {network}"),
+        (None, Some(only), None) | (None, None, Some(only)) => only.clone(),
+        (None, None, None) => vantage
+            .address
+            .map_or_else(|| "another vantage".into(), |address| format!("{address}")),
+    }
+}
+
+/// The network that a vantage counts for.
+fn network(vantage: &Vantage) -> String {
+    match (&vantage.network, vantage.address) {
+        (Some(label), _) => label.clone(),
+        (None, Some(IpAddr::V4(address))) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        (None, Some(IpAddr::V6(address))) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+        (None, None) => String::new(),
+    }
+}
+
+fn relation(here: &Vantage, there: &Vantage) -> Option<Relation> {
+    if there.inside && !here.inside {
+        return Some(Relation::Inside);
+    }
+    let same = |a: &Option<String>, b: &Option<String>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.eq_ignore_ascii_case(b)),
+        _ => None,
+    };
+    match (
+        same(&here.host, &there.host),
+        same(&here.network, &there.network),
+    ) {
+        (Some(true), Some(false)) => Some(Relation::SameHost),
+        (Some(false), Some(true)) => Some(Relation::SameNetwork),
+        (Some(false), Some(false)) => Some(Relation::Apart),
+        // The same place once more is a repetition.
+        (Some(true), Some(true)) => None,
+        _ => {
+            let (Some(a), Some(b)) = (here.address, there.address) else {
+                return None;
+            };
+            let length = if a.is_ipv4() { 24 } else { 48 };
+            // An IPv4 and an IPv6 address may be one machine's.
+            (a.is_ipv4() == b.is_ipv4() && !shares_prefix(a, b, length)).then_some(Relation::Apart)
+        }
+    }
+}
+
+/// Whether STARTTLS works from there, when that was, and the citation. None where nothing is known.
+fn view(service: &Service, place: &Elsewhere<'_>, name: &str) -> Option<(bool, i64, Evidence)> {
+    let mut best: Option<(bool, i64, Evidence)> = None;
+    for measurement in place.measurements {
+        let Some(dialogue) = measurement.dialogue() else {
+            continue;
+        };
+        let same = dialogue.role == Role::Target
+            && dialogue.service.host.eq_ignore_ascii_case(&service.host)
+            && dialogue.service.scheme == service.scheme
+            && dialogue.service.port == service.port;
+        if !same {
+            continue;
+        }
+        let Some(hearing) = Hearing::of(measurement) else {
+            continue;
+        };
+        let Some((clean, supports, claim)) = works(&hearing, name) else {
+            continue;
+        };
+        let step = hearing
+            .list(Layer::Plain)
+            .map(|list| list.step)
+            .or_else(|| hearing.greeting());
+        let evidence = match step {
+            Some(step) => evidence::reply(&hearing, step, supports, claim),
+            None => evidence::whole(hearing.id, supports, claim, ""),
+        };
+        // One connection that works shows that the service does, from there; failures may have other reasons.
+        if best.as_ref().is_none_or(|(before, ..)| !before && clean) {
+            best = Some((clean, measurement.started, evidence));
+        }
+    }
+    best
+}
+
+fn works(hearing: &Hearing<'_>, name: &str) -> Option<(bool, Support, String)> {
+    // Works although it is hidden: then it is hidden there too.
+    if hearing.completed().is_some() && hearing.offered() != Some(false) {
+        return Some((
+            true,
+            Verdict::Clear.into(),
+            format!("from {name}, TLS comes up"),
+        ));
+    }
+    if !is_welcomed(hearing) {
+        return None;
+    }
+    let refused = hearing
+        .upgrades()
+        .any(|step| step.refused() || (step.positive() && !hearing.is_ready(step)));
+    match hearing.offered()? {
+        true if refused => Some((
+            false,
+            Verdict::Inconclusive.into(),
+            format!("from {name}, STARTTLS is offered and refused as well"),
+        )),
+        true => Some((
+            true,
+            Verdict::Clear.into(),
+            format!("from {name}, STARTTLS is offered"),
+        )),
+        false => Some((
+            false,
+            Verdict::Inconclusive.into(),
+            format!("from {name}, STARTTLS is not offered either"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::str::FromStr;
+
+    fn vantage(host: Option<&str>, network: Option<&str>, address: Option<&str>) -> Vantage {
+        Vantage {
+            host: host.map(Into::into),
+            network: network.map(Into::into),
+            address: address.map(|address| IpAddr::from_str(address).unwrap()),
+            ..Vantage::default()
+        }
+    }
+
+    #[test]
+    fn labels_decide_and_addresses_where_there_are_none() {
+        let here = vantage(Some("laptop"), Some("mobile"), Some("198.18.1.7"));
+        let to = |there: Vantage| relation(&here, &there);
+        assert_eq!(
+            to(vantage(Some("laptop"), Some("cafe"), None)),
+            Some(Relation::SameHost)
+        );
+        assert_eq!(
+            to(vantage(Some("pad"), Some("Mobile"), None)),
+            Some(Relation::SameNetwork)
+        );
+        assert_eq!(
+            to(vantage(Some("pad"), Some("cafe"), None)),
+            Some(Relation::Apart)
+        );
+        assert_eq!(
+            to(vantage(Some("laptop"), Some("mobile"), Some("203.0.113.9"))),
+            None
+        );
+        assert_eq!(to(vantage(None, None, Some("198.18.1.200"))), None);
+        assert_eq!(
+            to(vantage(None, None, Some("198.18.2.7"))),
+            Some(Relation::Apart)
+        );
+        assert_eq!(to(vantage(None, None, Some("2001:db8::1"))), None);
+        assert_eq!(to(vantage(None, Some("cafe"), None)), None);
+        let inside = Vantage {
+            inside: true,
+            ..Vantage::default()
+        };
+        assert_eq!(to(inside), Some(Relation::Inside));
+    }
+}

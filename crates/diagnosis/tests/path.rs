@@ -1,0 +1,725 @@
+//! Traces in, places out: every kind of box on the path, every confounder, and what must never follow.
+
+mod road;
+mod scene;
+
+use hoofbeat_diagnosis::{
+    Case, Diagnosis, Finding, LocationClass as L, Mechanism as M, Question as Q, Settings, Verdict,
+    diagnose,
+};
+use hoofbeat_observation::{
+    Answered, Body, FailureKind, Measurement, PacketKind, Payload, ReceivedTtl, Role, Scheme,
+    Trace, TtlMethod,
+};
+use hoofbeat_session::{Elapsed, Label, Outcome};
+use proptest::prelude::*;
+use road::*;
+use scene::*;
+
+fn diagnosis(measurements: &[Measurement], leave_out: &[&str]) -> Diagnosis {
+    diagnose(&Case {
+        target: "example.org",
+        measurements,
+        settings: Settings {
+            now: NOW,
+            leave_out: leave_out.iter().map(|code| (*code).into()).collect(),
+            ..Settings::default()
+        },
+        elsewhere: Vec::new(),
+    })
+}
+fn judge(scene: &Scene) -> Finding {
+    let finding = diagnosis(&scene.measurements, &[]).findings.remove(0);
+    let sum: f64 = finding.location.posterior.values().sum();
+    assert!((sum - 1.0).abs() < 1e-3, "{:?}", finding.location);
+    finding
+}
+fn traced(scene: Scene, traces: impl IntoIterator<Item = Trace>) -> Scene {
+    traces
+        .into_iter()
+        .fold(scene.body(surroundings(true)), |scene, trace| {
+            scene.body(Body::Trace(trace))
+        })
+}
+fn segment(finding: &Finding) -> Option<(u8, u8)> {
+    finding
+        .location
+        .segment
+        .map(|segment| (segment.after_hop, segment.up_to_hop))
+}
+fn weighs(finding: &Finding, observation: &str) -> bool {
+    finding
+        .location
+        .weighed
+        .iter()
+        .any(|one| one.observation == observation)
+}
+
+/// Masked list, STARTTLS met by the words for an unknown verb.
+fn masked() -> Scene {
+    Scene::new()
+        .talk(Talk::smtp().greets(STARS).ehlo(POSTFIX_ASA).quit(BYE))
+        .talk(differential(STARS, POSTFIX_ASA).starttls(UNKNOWN).quit(BYE))
+}
+/// A server of no known make, without STARTTLS, that answers it like an unknown verb.
+fn plain() -> Scene {
+    let list = "250-mx.example.org\n250-8BITMIME\n250 SIZE 1000\n";
+    Scene::new().talk(
+        Talk::smtp()
+            .variation(hoofbeat_observation::Variation::Differential)
+            .greets("220 mx.example.org ready")
+            .ehlo(list)
+            .noop("250 fine")
+            .unknown("500 what?")
+            .starttls("500 what?")
+            .quit("221 bye"),
+    )
+}
+/// A Postfix that was built or set up without TLS.
+fn honest() -> Scene {
+    let list = postfix_without();
+    Scene::new().talk(differential(GREETING, &list).starttls(OFF).quit(BYE))
+}
+
+#[test]
+fn a_rewriter_in_the_access_network_is_placed_there() {
+    let scene = traced(
+        masked(),
+        [
+            Road::changed_at(3).sweep(),
+            Road {
+                source: 40_001,
+                ..Road::changed_at(3)
+            }
+            .sweep(),
+        ],
+    );
+    let finding = judge(&scene);
+    assert_eq!(finding.verdict, Verdict::Interference);
+    assert_eq!(
+        (finding.location.class, segment(&finding)),
+        (L::AccessNetwork, Some((2, 3))),
+        "{finding:#?}"
+    );
+    // One vantage, no witness: a third party is held to four fifths.
+    assert!(finding.location.probability <= 0.8 + 1e-9);
+    let credible = finding.location.credible.expect("a credible set");
+    assert_eq!((credible.after_hop, credible.up_to_hop), (2, 3));
+    assert!(credible.probability >= 0.9);
+    assert!(weighs(&finding, "quote-changed") && weighs(&finding, "wire-equal"));
+    let cited = finding
+        .evidence
+        .iter()
+        .find(|one| one.excerpt.starts_with("hop 3"))
+        .expect("the quote");
+    assert_eq!(cited.excerpt, "hop 3 198.18.1.5 quoted \"XXXXXXXX\\r\\n\"");
+    assert_eq!(
+        (cited.direction, cited.bytes),
+        ("to-server", Some((40, 48)))
+    );
+    let trace = scene
+        .measurements
+        .iter()
+        .find(|m| m.id == cited.measurement)
+        .and_then(Measurement::trace)
+        .unwrap();
+    assert_eq!(trace.probes[cited.step.unwrap() as usize].ttl, 3);
+    let path = finding.path.as_ref().expect("a path");
+    assert_eq!(path.hops.len(), 5);
+    let hop = &path.hops[2];
+    assert_eq!(
+        (
+            hop.changed,
+            hop.was.as_deref(),
+            hop.became.as_deref(),
+            hop.asn
+        ),
+        (Some(true), Some("STARTTLS"), Some("XXXXXXXX"), Some(64501))
+    );
+    assert_eq!(path.hops[1].changed, Some(false));
+    let json = serde_json::to_value(&finding).unwrap();
+    assert_eq!(json["path"][2]["became"], "XXXXXXXX");
+    assert_eq!(
+        (&json["engine"], &json["direction"]),
+        (&"raw".into(), &"to-server".into())
+    );
+    assert!(json.get("paths").is_none() && json["location"]["weighed"].is_array());
+}
+
+#[test]
+fn positions_along_the_path() {
+    let place = |hop| {
+        let finding = judge(&traced(masked(), [Road::changed_at(hop).sweep()]));
+        assert_eq!(segment(&finding), Some((hop - 1, hop)));
+        finding.location
+    };
+    // Between two networks, either may own it.
+    assert_eq!(place(2).class, L::Undetermined);
+    assert_eq!(place(4).class, L::Undetermined);
+    assert_eq!(place(5).class, L::Undetermined);
+    // The interface carried it whole, so it is not this host.
+    assert_eq!(place(1).class, L::LocalNetwork);
+    // Behind the last router that quotes: in front of the server.
+    let finding = judge(&traced(masked(), [Road::default().sweep()]));
+    assert_eq!(
+        finding.location.class,
+        L::ServerEdge,
+        "{:?}",
+        finding.location
+    );
+    assert!(finding.location.probability > 0.9 && weighs(&finding, "whole-up-to-there"));
+}
+
+#[test]
+fn what_the_interface_carries_tells_this_host() {
+    let mut sweep = Road::changed_at(1).sweep();
+    for probe in &mut sweep.probes {
+        if probe.payload == Payload::StartTls {
+            probe.packet = packet(probe.ttl, 40_000, 25, MASKED);
+        }
+    }
+    let finding = judge(&traced(masked(), [sweep]));
+    assert_eq!(
+        (finding.location.class, segment(&finding)),
+        (L::ThisHost, Some((0, 1)))
+    );
+    assert!(weighs(&finding, "wire-differs"));
+}
+
+#[test]
+fn hops_turn_a_plain_refusal_into_an_accusation() {
+    let before = judge(&plain());
+    assert_ne!(before.verdict, Verdict::Interference);
+    let finding = judge(&traced(plain(), [Road::changed_at(3).sweep()]));
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::CommandRewritten)),
+        "{finding:#?}"
+    );
+    assert_eq!(finding.location.class, L::AccessNetwork);
+    // Whole everywhere: the server is the likelier for it.
+    let whole = judge(&traced(plain(), [Road::default().sweep()]));
+    assert_ne!(whole.verdict, Verdict::Interference);
+    assert!(weighs(&whole, "command-intact"));
+}
+
+#[test]
+fn a_servers_own_words_outweigh_hops() {
+    let finding = judge(&traced(honest(), [Road::changed_at(3).sweep()]));
+    assert_eq!(
+        (finding.verdict, finding.location.class),
+        (Verdict::Server, L::Server)
+    );
+    assert_eq!(segment(&finding), None);
+    assert!(
+        finding
+            .innocent
+            .iter()
+            .any(|one| one.contains("told and not weighed"))
+    );
+}
+
+#[test]
+fn a_clean_server_stays_clear_and_shows_its_path() {
+    let scene = traced(Scene::new().talk(clean()), [Road::default().sweep()]);
+    let finding = judge(&scene);
+    assert_eq!((finding.verdict, segment(&finding)), (Verdict::Clear, None));
+    assert!(
+        finding
+            .path
+            .unwrap()
+            .hops
+            .iter()
+            .all(|hop| hop.changed == Some(false))
+    );
+}
+
+#[test]
+fn silent_hops_and_short_quotes_widen_or_say_nothing() {
+    let silent = Road {
+        silent: vec![2, 3],
+        ..Road::changed_at(2)
+    };
+    let finding = judge(&traced(masked(), [silent.sweep()]));
+    assert_eq!(segment(&finding), Some((1, 4)));
+    assert_eq!(finding.location.class, L::Undetermined);
+    // Headers only: the payload is not quoted, so nothing changed and nothing is whole.
+    for quote in [28, 40] {
+        let short = Road {
+            quote,
+            ..Road::changed_at(3)
+        };
+        let finding = judge(&traced(masked(), [short.sweep()]));
+        assert_eq!(
+            (segment(&finding), weighs(&finding, "quote-changed")),
+            (None, false)
+        );
+        let path = finding.path.unwrap();
+        assert!(
+            path.hops
+                .iter()
+                .all(|hop| hop.changed.is_none() && hop.quoted == Some(quote))
+        );
+    }
+}
+
+#[test]
+fn a_path_that_changes_in_the_middle_names_no_place() {
+    let detour = Road {
+        detours_of_test: vec![(3, ip("198.18.3.9")), (4, ip("198.18.3.10"))],
+        ..Road::changed_at(4)
+    };
+    let finding = judge(&traced(masked(), [detour.sweep()]));
+    assert_eq!(finding.verdict, Verdict::Interference);
+    assert_eq!(
+        finding.location.class,
+        L::Undetermined,
+        "{:?}",
+        finding.location
+    );
+    assert!(
+        finding
+            .innocent
+            .iter()
+            .any(|one| one.contains("route changed"))
+    );
+    let credible = finding.location.credible.unwrap();
+    assert!(credible.up_to_hop - credible.after_hop >= 3, "{credible:?}");
+    // Hops that contradict each other.
+    let mut sweep = Road::changed_at(3).sweep();
+    for probe in &mut sweep.probes {
+        if probe.payload == Payload::StartTls && probe.ttl == 5 {
+            *probe = Road::default()
+                .sweep()
+                .probes
+                .iter()
+                .find(|p| p.payload == Payload::StartTls && p.ttl == 5)
+                .unwrap()
+                .clone();
+        }
+    }
+    let finding = judge(&traced(masked(), [sweep]));
+    assert_eq!(finding.location.class, L::Undetermined);
+}
+
+#[test]
+fn branches_that_agree_are_said_and_branches_that_differ_widen() {
+    let other = |hop| Road {
+        source: 40_001,
+        detours: vec![(4, ip("198.18.3.77"))],
+        ..Road::changed_at(hop)
+    };
+    let finding = judge(&traced(
+        masked(),
+        [Road::changed_at(3).sweep(), other(3).sweep()],
+    ));
+    assert_eq!(
+        (segment(&finding), finding.location.class),
+        (Some((2, 3)), L::AccessNetwork)
+    );
+    assert!(
+        finding
+            .innocent
+            .iter()
+            .any(|one| one.contains("different routes"))
+    );
+    let finding = judge(&traced(
+        masked(),
+        [Road::changed_at(3).sweep(), other(5).sweep()],
+    ));
+    assert_eq!(finding.location.class, L::Undetermined);
+    // A box on one branch only.
+    let free = Road {
+        source: 40_001,
+        detours: vec![(3, ip("198.18.1.9"))],
+        ..Road::default()
+    };
+    let finding = judge(&traced(
+        masked(),
+        [Road::changed_at(3).sweep(), free.sweep()],
+    ));
+    assert_eq!(segment(&finding), Some((2, 3)));
+    assert!(
+        finding
+            .innocent
+            .iter()
+            .any(|one| one.contains("some flows"))
+    );
+}
+
+#[test]
+fn without_a_prefix_table_the_same_stretch_is_said_more_softly() {
+    let scene = masked()
+        .body(surroundings(false))
+        .body(Body::Trace(Road::changed_at(4).sweep()));
+    let finding = judge(&scene);
+    assert_eq!(
+        (segment(&finding), finding.location.class),
+        (Some((3, 4)), L::Undetermined)
+    );
+}
+
+#[test]
+fn forgers_in_the_path_and_beside_it() {
+    for beside in [false, true] {
+        let road = Road {
+            forged_at: Some((3, beside)),
+            ..Road::default()
+        };
+        let finding = judge(&traced(plain(), [road.sweep()]));
+        assert_eq!(
+            (finding.verdict, finding.mechanism),
+            (Verdict::Interference, Some(M::CommandRefused)),
+            "{finding:#?}"
+        );
+        assert_eq!(
+            (segment(&finding), finding.location.class),
+            (Some((2, 3)), L::AccessNetwork)
+        );
+        assert_eq!(
+            finding
+                .evidence
+                .iter()
+                .any(|one| one.claim.contains("beside the path")),
+            beside
+        );
+    }
+    // A prober that does not tell when it raised the TTL accuses nobody.
+    let mut sweep = Road {
+        silent: vec![3],
+        ..Road::default()
+    }
+    .sweep();
+    sweep
+        .probes
+        .iter_mut()
+        .for_each(|probe| probe.restored = None);
+    assert_ne!(
+        judge(&traced(plain(), [sweep])).verdict,
+        Verdict::Interference
+    );
+}
+
+#[test]
+fn a_reply_with_another_ttl_is_another_machines() {
+    let mut sweep = Road::default().sweep();
+    let ttl = |of, ttl| ReceivedTtl {
+        of,
+        ttl,
+        by: TtlMethod::Capture,
+    };
+    sweep.received = vec![
+        ttl(PacketKind::SynAck, 59),
+        ttl(PacketKind::ControlReply, 59),
+        ttl(PacketKind::StartTlsReply, 62),
+    ];
+    for probe in &mut sweep.probes {
+        if probe.payload == Payload::StartTls {
+            // Header quotes only, so that nothing is known of the payload.
+            for answer in &mut probe.answers {
+                if let Answered::TimeExceeded {
+                    quote: Some(quote), ..
+                } = &mut answer.what
+                {
+                    quote.bytes.truncate(28);
+                }
+            }
+        }
+    }
+    let finding = judge(&traced(masked(), [sweep]));
+    assert!(
+        weighs(&finding, "reply-with-another-ttl"),
+        "{:?}",
+        finding.location
+    );
+    assert!(
+        finding
+            .evidence
+            .iter()
+            .any(|one| one.claim.contains("another machine sent it"))
+    );
+}
+
+#[test]
+fn a_filter_swallows_the_command() {
+    let silent = Scene::new()
+        .talk(differential(GREETING, POSTFIX).silent(Label::StartTls, "STARTTLS"))
+        .talk(differential(GREETING, POSTFIX).silent(Label::StartTls, "STARTTLS"));
+    let road = Road {
+        dropped_at: Some(3),
+        ..Road::default()
+    };
+    let finding = judge(&traced(silent, [road.sweep()]));
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::CommandDropped)),
+        "{finding:#?}"
+    );
+    assert_eq!(
+        (segment(&finding), finding.location.class),
+        (Some((2, 3)), L::AccessNetwork)
+    );
+}
+
+#[test]
+fn a_proxy_ends_the_port_nearer_than_others() {
+    let connected = Answered::Connected;
+    let near = |hop| {
+        [
+            syns(25, Role::Target, Some(hop), &connected, hop - 1),
+            syns(587, Role::Sibling, Some(6), &connected, 5),
+        ]
+    };
+    let finding = judge(&traced(masked(), near(2)));
+    assert_eq!(
+        (segment(&finding), finding.location.class),
+        (Some((1, 2)), L::AccessNetwork),
+        "{finding:#?}"
+    );
+    assert!(weighs(&finding, "terminated-early"));
+    // It overturns what a session with the proxy looks like.
+    let finding = judge(&traced(plain(), near(1)));
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::SessionProxied)),
+        "{finding:#?}"
+    );
+    // Near the server it may be the operator's own load balancer.
+    let finding = judge(&traced(plain(), near(5)));
+    assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
+    // As far away as the other port by the TTL of its answers: only the way there was shortened.
+    let mut shortened = near(2);
+    for probe in &mut shortened[0].probes {
+        probe.answers.iter_mut().filter(|answer| answer.what == connected).for_each(|answer| answer.ttl = Some(59));
+    }
+    let finding = judge(&traced(plain(), shortened.clone()));
+    assert!(finding.verdict != Verdict::Interference && !weighs(&finding, "terminated-early"));
+    // Without those TTLs it is a hint, and no accusation.
+    shortened[0].probes.iter_mut().flat_map(|probe| &mut probe.answers).for_each(|answer| answer.ttl = None);
+    let finding = judge(&traced(plain(), shortened));
+    assert!(finding.verdict != Verdict::Interference && weighs(&finding, "terminated-early"), "{finding:#?}");
+    // Another port that is silent in the end, but whose SYNs die further out, tells as well.
+    let silent = [syns(25, Role::Target, Some(2), &connected, 1), syns(443, Role::Sibling, None, &connected, 4)];
+    assert_eq!(segment(&judge(&traced(masked(), silent))), Some((1, 2)));
+    // The same hop for both ports: nothing.
+    let same = [
+        syns(25, Role::Target, Some(6), &connected, 5),
+        syns(587, Role::Sibling, Some(6), &connected, 5),
+    ];
+    let finding = judge(&traced(masked(), same));
+    assert!(weighs(&finding, "same-terminator") && segment(&finding).is_none());
+}
+
+#[test]
+fn a_bad_certificate_from_a_nearer_end_is_no_operators_mistake() {
+    use hoofbeat_observation::InvalidReason;
+    let scene = || Scene::new().talk(inside(postfix().starttls(GO).invalid(InvalidReason::SelfSigned, "CN=mx.example.org", 7)));
+    assert_eq!(judge(&scene()).mechanism, Some(M::CertificateInvalid));
+    let connected = Answered::Connected;
+    let near = [syns(25, Role::Target, Some(2), &connected, 1), syns(443, Role::Sibling, Some(6), &connected, 5)];
+    let finding = judge(&traced(scene(), near));
+    assert_eq!((finding.verdict, finding.mechanism), (Verdict::Interference, Some(M::TlsIntercepted)), "{finding:#?}");
+    let same = [syns(25, Role::Target, Some(6), &connected, 5), syns(443, Role::Sibling, Some(6), &connected, 5)];
+    assert_eq!(judge(&traced(scene(), same)).mechanism, Some(M::CertificateInvalid));
+}
+
+#[test]
+fn a_blocked_port_is_placed_by_where_its_syns_end() {
+    let closed = || Scene::new().talk(Talk::smtp().refused(FailureKind::TimedOut));
+    let connected = Answered::Connected;
+    let open = || syns(587, Role::Sibling, Some(6), &connected, 5);
+    let finding = judge(&traced(
+        closed(),
+        [syns(25, Role::Target, None, &connected, 2), open()],
+    ));
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::PortBlocked)),
+        "{finding:#?}"
+    );
+    assert_eq!(
+        (segment(&finding), finding.location.class),
+        (Some((2, 3)), L::AccessNetwork)
+    );
+    // In front of the server it is the operator's choice.
+    let finding = judge(&traced(
+        closed(),
+        [syns(25, Role::Target, None, &connected, 5), open()],
+    ));
+    assert_eq!(finding.verdict, Verdict::Unreachable);
+    let unreachable = Answered::Unreachable {
+        from: router(3),
+        code: 13,
+        quote: None,
+    };
+    let finding = judge(&traced(
+        closed(),
+        [syns(25, Role::Target, Some(3), &unreachable, 2), open()],
+    ));
+    assert_eq!(
+        (finding.verdict, finding.location.class),
+        (Verdict::Interference, L::AccessNetwork)
+    );
+}
+
+#[test]
+fn what_is_left_out_is_not_weighed() {
+    let scene = traced(masked(), [Road::changed_at(3).sweep()]);
+    let finding = diagnosis(&scene.measurements, &["g11"]).findings.remove(0);
+    assert_eq!(
+        (segment(&finding), weighs(&finding, "quote-changed")),
+        (None, false)
+    );
+    assert!(finding.path.is_some());
+    let without_masks = diagnosis(&scene.measurements, &["G2"]).findings.remove(0);
+    assert!(
+        without_masks
+            .location
+            .weighed
+            .iter()
+            .all(|one| one.group != "G2")
+    );
+}
+
+#[test]
+fn hops_are_asked_for_when_the_rest_is_answered() {
+    let settings = |declined: &[&str]| Settings {
+        now: NOW,
+        declined: declined
+            .iter()
+            .map(|test| ((*test).into(), "not allowed".into()))
+            .collect(),
+        ..Settings::default()
+    };
+    let scene = masked();
+    let ask = |declined: &[&str]| {
+        diagnose(&Case {
+            target: "",
+            measurements: &scene.measurements,
+            settings: settings(declined),
+            elsewhere: Vec::new(),
+        })
+    };
+    let first = ask(&[]);
+    assert!(
+        !first
+            .questions
+            .iter()
+            .any(|question| matches!(question, Q::Trace(_) | Q::Witness(..))),
+        "{:?}",
+        first.questions
+    );
+    let later = ask(&["controls", "negative-control"]);
+    assert!(
+        later
+            .questions
+            .iter()
+            .any(|question| matches!(question, Q::Trace(_))),
+        "{:?}",
+        later.questions
+    );
+    assert!(later.questions.contains(&Q::Witness(Scheme::Smtp, 25)));
+    let last = ask(&["controls", "negative-control", "trace", "witness"]);
+    assert!(last.questions.is_empty());
+    let finding = &last.findings[0];
+    assert!(finding.not_run.iter().any(|test| test.test == "trace"));
+    // The one that tells the leading places (the server's edge, the access provider) apart most is named.
+    assert_eq!(
+        finding.next.as_deref(),
+        Some("controls (not run: not allowed)")
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    /// Quotes of any bytes: no panic, and no accusation of an honest server.
+    #[test]
+    fn arbitrary_quotes_accuse_nobody(
+        quotes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..90), 12),
+        keep in any::<u16>(),
+        restored in any::<bool>(),
+        which in 0..2_usize,
+    ) {
+        let mut sweep = Road::default().sweep();
+        for (at, (probe, bytes)) in sweep.probes.iter_mut().zip(&quotes).enumerate() {
+            if !restored {
+                probe.restored = None;
+            }
+            for answer in &mut probe.answers {
+                if let Answered::TimeExceeded { quote: Some(quote), .. } = &mut answer.what
+                    && keep & (1 << at) != 0
+                {
+                    quote.bytes.clone_from(bytes);
+                }
+            }
+        }
+        let scene = traced(if which == 0 { plain() } else { honest() }, [sweep]);
+        let finding = judge(&scene);
+        prop_assert!(finding.verdict != Verdict::Interference, "{finding:#?}");
+    }
+
+    /// Packets mutilated byte by byte, hops, ports and times at will: no panic, and sums of one.
+    #[test]
+    fn mutilated_traces_do_not_panic(
+        cuts in proptest::collection::vec((any::<u8>(), any::<u8>(), any::<u16>()), 0..40),
+        changed in 1..8_u8,
+    ) {
+        let mut sweep = Road::changed_at(changed).sweep();
+        for (at, what, value) in cuts {
+            let count = sweep.probes.len();
+            let probe = &mut sweep.probes[usize::from(at) % count];
+            match what % 6 {
+                0 => probe.ttl = value as u8,
+                1 => probe.source_port = value,
+                2 => probe.sent.truncate(usize::from(value % 12)),
+                3 => probe.packet.truncate(usize::from(value % 60)),
+                4 => probe.restored = Some(Elapsed::from_millis(u64::from(value))),
+                _ => for answer in &mut probe.answers {
+                    if let Answered::TimeExceeded { quote: Some(quote), .. } = &mut answer.what {
+                        let length = quote.bytes.len();
+                        if length > 0 {
+                            quote.bytes[usize::from(value) % length] = what;
+                        }
+                    }
+                },
+            }
+        }
+        judge(&traced(masked(), [sweep.clone(), sweep]));
+    }
+
+    /// A clean trace never lifts an accusation of a third party above its cap.
+    #[test]
+    fn clean_traces_do_not_accuse_third_parties(quote in 20..128_usize, silent in proptest::collection::vec(1..6_u8, 0..4)) {
+        let road = Road { quote, silent, ..Road::default() };
+        let finding = judge(&traced(masked(), [road.sweep()]));
+        for class in ["transit", "access-network"] {
+            prop_assert!(finding.location.posterior.get(class).is_none_or(|p| *p <= 0.8 + 1e-3));
+        }
+    }
+}
+
+#[test]
+fn a_reset_of_the_command_is_placed() {
+    // The engine sees RST at TTL 3 on the test command only.
+    let mut sweep = Road {
+        forged_at: Some((3, true)),
+        ..Road::default()
+    }
+    .sweep();
+    for probe in &mut sweep.probes {
+        for answer in &mut probe.answers {
+            if probe.payload == Payload::StartTls && matches!(answer.what, Answered::Reply { .. }) {
+                answer.what = Answered::Reset;
+            }
+        }
+    }
+    let reset =
+        || differential(GREETING, POSTFIX).raw(Label::StartTls, "STARTTLS", b"", Outcome::Reset);
+    let finding = judge(&traced(Scene::new().talk(reset()).talk(reset()), [sweep]));
+    assert_eq!(
+        (finding.verdict, segment(&finding)),
+        (Verdict::Interference, Some((2, 3))),
+        "{finding:#?}"
+    );
+}
