@@ -9,6 +9,7 @@ pub mod clock;
 pub mod dial;
 pub mod resolve;
 pub mod route;
+pub mod sys;
 pub mod trust;
 
 pub use clock::Clock;

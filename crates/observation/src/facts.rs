@@ -37,6 +37,8 @@ pub enum Question {
     Txt,
     /// Certificate associations (RFC 6698).
     Tlsa,
+    /// The name of an address (RFC 1035 §3.5, RFC 3596 §2.5).
+    Ptr,
 }
 
 /// One record of an answer.
@@ -53,6 +55,8 @@ pub enum Record {
     Txt(#[serde(with = "bytes")] Vec<u8>),
     /// The raw TLSA record data: usage, selector, matching type, association.
     Tlsa(#[serde(with = "bytes")] Vec<u8>),
+    /// A name.
+    Ptr(String),
 }
 
 /// One answer of the DNS.

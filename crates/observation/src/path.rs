@@ -96,6 +96,11 @@ pub struct Probe {
     pub packet: Vec<u8>,
     /// When it left.
     pub at: Elapsed,
+    /// When the connection's TTL was raised again: what came from then on may be the answer to the retransmission,
+    /// which arrives whole, and says nothing of who answers at this TTL. None: it was not raised while this probe
+    /// was waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Elapsed>,
     /// What came back, in order; empty: silence until the limit. An injector on the path causes several.
     pub answers: Vec<Answer>,
 }

@@ -109,6 +109,10 @@ pub struct Report {
     /// What the operator says of the place, such as `VPS in AS64505, nothing in front of port 25`.
     #[serde(default)]
     pub statement: String,
+    /// SHA-256 (hex) of the certificate that the witness presents on its data ports: another one in our handshake is
+    /// somebody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// The connections that belong to the session.
     pub connections: Vec<WitnessedConnection>,
     /// Connections that were not kept because a limit was reached.
@@ -183,6 +187,9 @@ pub struct Errand {
     /// Whether the TLS handshake was completed, for TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_completed: Option<bool>,
+    /// SHA-256 (hex) of the certificate that was presented, for TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -10,7 +10,9 @@ use hoofbeat_observation::{
     Body, Connect, Dialogue, Ending, Failure, FailureKind, Handshake, HandshakeOutcome,
     LegacyHello, Measurement, Operation, Role, Source, Variation,
 };
-use hoofbeat_session::{Conversation, Elapsed, Event, Exchange, Label, Outcome, Transcript};
+use hoofbeat_session::{
+    Conversation, Elapsed, Event, Exchange, Label, Outcome, Script, Transcript,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -38,6 +40,21 @@ pub(crate) async fn watched(
     context: &Context,
     on_step: &(dyn Fn(&Exchange) + Sync),
 ) -> Measurement {
+    let script = |local| {
+        let own = || plan::address_literal(local);
+        let name = context.client_name.clone().unwrap_or_else(own);
+        plan::script(ask, &name, context)
+    };
+    speaking(ask, script, context, on_step).await
+}
+
+/// The same with a script of the caller's, who is told our end's address.
+pub(crate) async fn speaking(
+    ask: &Ask,
+    script: impl FnOnce(Option<SocketAddr>) -> Script,
+    context: &Context,
+    on_step: &(dyn Fn(&Exchange) + Sync),
+) -> Measurement {
     let mut dialogue = Dialogue {
         service: ask.service.clone(),
         protocol: ask.service.scheme.protocol(),
@@ -57,12 +74,7 @@ pub(crate) async fn watched(
     };
     match connect(ask, context, &mut dialogue.connect).await {
         Ok((stream, local)) => {
-            let name = context
-                .client_name
-                .clone()
-                .unwrap_or_else(|| plan::address_literal(local));
-            let script = plan::script(ask, &name, context);
-            let conversation = Conversation::new(script, context.now());
+            let conversation = Conversation::new(script(local), context.now());
             let talk = Talk {
                 ask,
                 context,

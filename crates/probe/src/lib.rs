@@ -13,12 +13,14 @@ mod facts;
 mod fetch;
 mod handshake;
 pub mod legacy;
+pub mod path;
 pub mod plan;
 pub mod run;
 mod sibling;
 mod tap;
 pub mod target;
 mod verifier;
+pub mod witness;
 
 pub use budget::Budget;
 pub use context::{Context, Numbering};

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use domain::{
     base::{Rtype, iana::OptRcode, message::Message, name::ToName, rdata::ParseRecordData},
-    rdata::{A, Aaaa, AllRecordData, Mx, Srv, Txt},
+    rdata::{A, Aaaa, AllRecordData, Mx, Ptr, Srv, Txt},
 };
 use hoofbeat_observation::{Failure, FailureKind, Operation, Question, Record};
 
@@ -22,6 +22,7 @@ pub(super) const fn rtype(question: Question) -> Rtype {
         Question::Aaaa => Rtype::AAAA,
         Question::Txt => Rtype::TXT,
         Question::Tlsa => Rtype::TLSA,
+        Question::Ptr => Rtype::PTR,
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn read(message: &Message<Bytes>, question: Question) -> (Vec<Record>
         }),
         Question::Txt => collect(message, |data: Txt<_>| Record::Txt(data.text())),
         Question::Tlsa => tlsa(message),
+        Question::Ptr => collect(message, |data: Ptr<_>| Record::Ptr(name(data.ptrdname()))),
     };
     match records {
         Some(records) if records.is_empty() => (records, Some(super::no_such_record())),
