@@ -3,5 +3,6 @@
 //! This package is the front door: it reads what was typed, turns the judge's questions into new
 //! measurements, and prints. See ARCHITECTURE.md for the house behind it.
 
+pub mod bundle;
 pub mod cli;
 pub mod explain;

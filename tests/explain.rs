@@ -15,13 +15,13 @@ fn judge(read: &Read) -> Diagnosis {
     let target = &read.measurements[0].target;
     let settings = Settings {
         now: 1_795_000_000,
-        thorough: false,
-        declined: Vec::new(),
+        ..Settings::default()
     };
     diagnose(&Case {
         target,
         measurements: &read.measurements,
         settings,
+        elsewhere: Vec::new(),
     })
 }
 

@@ -1,12 +1,7 @@
-//! `hoofbeat check`: every target inquired, printed in the order they were typed.
+//! `hoofbeat check` and `hoofbeat trace`: every target inquired, printed in the order they were typed.
 
 use futures_util::StreamExt as _;
 use hoofbeat_diagnosis::{Header, report, verdict::worst};
-use hoofbeat_observation::archive;
-use std::{
-    fs::File,
-    io::{BufWriter, Write as _},
-};
 
 use super::{
     Stop,
@@ -15,18 +10,12 @@ use super::{
     render,
     settings::{CheckSettings, OutputSettings, TOOL},
 };
+use crate::bundle::Judged;
 
 /// Runs the command and returns the worst exit status.
-pub(super) async fn run(settings: CheckSettings) -> Result<u8, Stop> {
-    let mut archive = match &settings.archive {
-        Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
-            Stop::usage(format!(
-                "--archive: cannot write {}: {error}",
-                path.display()
-            ))
-        })?)),
-        None => None,
-    };
+pub(super) async fn run(mut settings: CheckSettings) -> Result<u8, Stop> {
+    let mut archive = settings.archive.take();
+    let unwritten = |error: std::io::Error| Stop::unreadable(format!("--archive: {error}"));
     // Without a target the network itself is the one.
     let subjects: Vec<_> = if settings.targets.is_empty() {
         vec![(String::new(), None)]
@@ -49,9 +38,27 @@ pub(super) async fn run(settings: CheckSettings) -> Result<u8, Stop> {
         line.clear();
         statuses.push(answer.diagnosis.exit_status());
         show(&answer, settings.output);
-        if let Some(file) = &mut archive {
-            keep(file, &answer).map_err(|error| Stop::unreadable(format!("--archive: {error}")))?;
+        if let Some(bundle) = &mut archive {
+            let judged = Judged::of(
+                &answer.target,
+                &answer.measurements,
+                &answer.diagnosis,
+                &answer.judged_with,
+            );
+            let same = bundle
+                .keep(&answer.measurements, judged)
+                .map_err(unwritten)?;
+            if !same {
+                eprintln!(
+                    "hoofbeat: {}: with shortened addresses the archive is judged otherwise; --full-addresses keeps \
+                     everything",
+                    answer.target
+                );
+            }
         }
+    }
+    if let Some(bundle) = archive {
+        bundle.finish().map_err(unwritten)?;
     }
     Ok(worst(statuses).unwrap_or(super::INCONCLUSIVE))
 }
@@ -84,11 +91,7 @@ pub(super) fn json(answer: &Answer) -> String {
         tool: TOOL.to_owned(),
         started,
         target: answer.target.clone(),
-        vantage: answer
-            .measurements
-            .first()
-            .map(|m| m.vantage.clone())
-            .unwrap_or_default(),
+        vantage: answer.vantage.clone(),
         connections: answer.connections,
         elapsed_ms: answer.elapsed.as_millis().try_into().unwrap_or(u64::MAX),
     };
@@ -99,12 +102,4 @@ pub(super) fn json(answer: &Answer) -> String {
             error.to_string()
         )
     })
-}
-
-fn keep(file: &mut BufWriter<File>, answer: &Answer) -> std::io::Result<()> {
-    for measurement in &answer.measurements {
-        let line = archive::write(measurement).map_err(std::io::Error::other)?;
-        writeln!(file, "{line}")?;
-    }
-    file.flush()
 }

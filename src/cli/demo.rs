@@ -3,6 +3,7 @@
 use futures_util::StreamExt as _;
 use hoofbeat_lab::{Lab, Scenario};
 use hoofbeat_net::{Families, Resolver, Route, Trust};
+use hoofbeat_observation::Vantage;
 use hoofbeat_probe::Target;
 use std::{
     sync::Arc,
@@ -16,6 +17,7 @@ use super::{
     progress::Line,
     render::{self, table::columns, text::Detail},
     settings::{CONNECTIONS_PER_SERVER, Controls, InquirySettings},
+    tracing::Tracing,
     typed,
 };
 
@@ -150,6 +152,9 @@ async fn one(scenario: &'static Scenario, timeout: Duration, line: &Line) -> Res
         connections_per_server: CONNECTIONS_PER_SERVER,
         client_name: None,
         thorough: scenario.thorough,
+        tracing: Tracing::never(),
+        witness: None,
+        vantage: Vantage::default(),
         numbering: Arc::default(),
     };
     let answer = inquire(&typed, Some(&target), &settings, &|step| {

@@ -3,24 +3,39 @@
 
 use hoofbeat_diagnosis::{Case, Diagnosis, Question, Settings, diagnose};
 use hoofbeat_net::Families;
-use hoofbeat_observation::{Measurement, Role, Scheme, Service, Variation};
-use hoofbeat_probe::{
-    Ask, Context, Control, Progress, Run, Target, built_in_controls, control_asks, discover,
-    negative_control, policy_facts, run, sibling_asks,
+use hoofbeat_observation::{
+    Answered, Body, Measurement, Method, Role, Scheme, Service, Standing, Vantage,
+    Variation,
 };
-use std::{collections::BTreeSet, time::Duration};
+use hoofbeat_probe::{
+    Ask, Context, Control, Run, Target, built_in_controls, control_asks, discover,
+    negative_control, policy_facts, run, sibling_asks,
+    path::TraceProgress,
+    witness::{VisitSettings, visit},
+};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use super::settings::{
-    CONTROLS, Controls, InquirySettings, LEAST_FOR_A_ROUND, NETWORK_SCHEMES, ROUNDS,
+use super::{
+    progress::Step,
+    settings::{
+        CONTROLS, Controls, InquirySettings, LEAST_FOR_A_ROUND, NETWORK_SCHEMES, ROUNDS,
+    },
+    tracing::{MOST_TRACED, Tracing, When},
 };
 
 /// The judge's name for the plain dialogue.
 const BASELINE: &str = "baseline";
+/// What is not run where raw sockets are not to be had; the trace itself is.
+const RAW_ENGINE: &str = "raw-engine";
 
 /// What one inquiry found, and what it cost.
 pub(super) struct Answer {
     pub(super) target: String,
     pub(super) diagnosis: Diagnosis,
+    /// What the judge was told besides the measurements.
+    pub(super) judged_with: Settings,
+    /// From where.
+    pub(super) vantage: Vantage,
     pub(super) measurements: Vec<Measurement>,
     pub(super) connections: usize,
     pub(super) started: i64,
@@ -34,7 +49,7 @@ struct Inquiry<'a> {
     measurements: Vec<Measurement>,
     asked: BTreeSet<Question>,
     declined: Vec<(String, String)>,
-    progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    progress: &'a (dyn Fn(Step<'_>) + Sync),
 }
 
 /// Checks one target (`None`: the network one sits on).
@@ -42,7 +57,7 @@ pub(super) async fn inquire(
     typed: &str,
     target: Option<&Target>,
     settings: &InquirySettings,
-    progress: &(dyn Fn(Progress<'_>) + Sync),
+    progress: &(dyn Fn(Step<'_>) + Sync),
 ) -> Answer {
     let context = settings.context(typed);
     let mut inquiry = Inquiry {
@@ -57,17 +72,23 @@ pub(super) async fn inquire(
         Some(target) => inquiry.first_look(target).await,
         None => inquiry.network().await,
     }
-    let diagnosis = inquiry.settle().await;
-    let connections = inquiry
-        .measurements
-        .iter()
-        .filter(|m| m.dialogue().is_some())
-        .count();
+    inquiry.look_around().await;
+    let mut diagnosis = inquiry.settle().await;
+    // What happens is asked before where: a trace is the costliest question.
+    if settings.tracing.when == When::Always && inquiry.trace_targets().await {
+        diagnosis = inquiry.settle().await;
+    }
+    inquiry.tell_address();
     Answer {
         target: typed.to_owned(),
         diagnosis,
+        judged_with: inquiry.judge_settings(),
+        vantage: inquiry
+            .measurements
+            .first()
+            .map_or_else(|| settings.vantage.clone(), |m| m.vantage.clone()),
+        connections: connections(&inquiry.measurements),
         measurements: inquiry.measurements,
-        connections,
         started: context.clock.wall(),
         elapsed: context.clock.now(),
     }
@@ -84,12 +105,17 @@ impl Inquiry<'_> {
                 .push((BASELINE.to_owned(), format!("{service}: {why}")));
         }
         let asks = discovery.asks.clone();
-        let (ran, facts) = tokio::join!(
-            run(asks, self.context, self.progress),
-            policy_facts(&discovery, self.context)
+        let ports = asks.iter().map(|ask| (ask.service.scheme, ask.service.port));
+        let visit = self.visit(ports.collect());
+        let on_step = |step: hoofbeat_probe::Progress<'_>| (self.progress)(Step::Dialogue(step));
+        let (ran, facts, visited) = tokio::join!(
+            run(asks, self.context, &on_step),
+            policy_facts(&discovery, self.context),
+            visit
         );
         self.take(ran);
         self.measurements.extend(facts);
+        self.measurements.extend(visited);
     }
 
     /// The control servers themselves are the subject; nobody else is contacted.
@@ -103,7 +129,160 @@ impl Inquiry<'_> {
             Scheme::Smtp.default_port(),
             false,
         ));
-        self.ask(asks).await;
+        let ports = NETWORK_SCHEMES.map(|scheme| (scheme, scheme.default_port()));
+        let on_step = |step: hoofbeat_probe::Progress<'_>| (self.progress)(Step::Dialogue(step));
+        let (ran, visited) = tokio::join!(
+            run(asks, self.context, &on_step),
+            self.visit(ports.to_vec())
+        );
+        self.take(ran);
+        self.measurements.extend(visited);
+    }
+
+    /// The visit to the cooperating server that the user named; nothing where none was.
+    async fn visit(&self, mut ports: Vec<(Scheme, u16)>) -> Vec<Measurement> {
+        let Some(visiting) = &self.settings.witness else {
+            return Vec::new();
+        };
+        // A server on an odd port says what happens there; the usual port says what happens to mail.
+        let usual = ports.clone().into_iter();
+        ports.extend(usual.map(|(scheme, _)| (scheme, scheme.default_port())));
+        let mut seen = BTreeSet::new();
+        ports.retain(|port| !port.0.is_implicit_tls() && seen.insert(*port));
+        let settings = VisitSettings {
+            schemes: ports,
+            http: visiting.http,
+            server_names: visiting.server_names.clone(),
+            shorten: visiting.shorten,
+            trace: self.settings.tracing.when != When::Never,
+        };
+        let on_step = |step: hoofbeat_probe::Progress<'_>| (self.progress)(Step::Dialogue(step));
+        visit(&visiting.name, &settings, self.context, &on_step).await
+    }
+
+    /// Traces those of the target's services that were not yet traced, the one that mail servers use first. Returns
+    /// whether there was one.
+    async fn trace_targets(&mut self) -> bool {
+        let mut services: Vec<Service> = Vec::new();
+        for measurement in &self.measurements {
+            if let Some(dialogue) = measurement.dialogue()
+                && dialogue.role == Role::Target
+                && !services.contains(&dialogue.service)
+            {
+                services.push(dialogue.service.clone());
+            }
+        }
+        services.sort_by_key(|service| service.scheme != Scheme::Smtp);
+        services.retain(|service| !self.asked.contains(&Question::Trace(service.clone())));
+        for service in &services {
+            let question = Question::Trace(service.clone());
+            self.trace(&question, service).await;
+            self.asked.insert(question);
+        }
+        if self.has_news() {
+            self.look_around().await;
+        }
+        !services.is_empty()
+    }
+
+    /// Traces one service, unless something forbids it, which is noted.
+    async fn trace(&mut self, question: &Question, service: &Service) {
+        let traced = self.asked.iter();
+        let traced = traced.filter(|q| matches!(q, Question::Trace(_))).count();
+        let hindrance = match self.settings.tracing.when {
+            When::Never => Some("packets with a limited TTL were not allowed (--trace)"),
+            When::Asked | When::Always if service.address.is_none() => {
+                Some("the service has no address")
+            }
+            When::Asked | When::Always if traced >= MOST_TRACED => {
+                Some("two services of this target were traced; name this one to trace it")
+            }
+            When::Asked | When::Always => Tracing::hindrance(&self.settings.route),
+        };
+        if let Some(why) = hindrance {
+            self.decline(question, why);
+            return;
+        }
+        if let Some(why) = &self.settings.tracing.without_raw {
+            let told = (RAW_ENGINE.to_owned(), why.clone());
+            if !self.declined.contains(&told) {
+                self.declined.push(told);
+            }
+        }
+        let controls = self.controls(service.scheme, service.port).await;
+        let controls: Vec<Service> = controls.into_iter().map(|ask| ask.service).collect();
+        let on_step = |step: TraceProgress<'_>| (self.progress)(Step::Trace(step));
+        let tracing = &self.settings.tracing;
+        let traces = tracing
+            .trace(service, &controls, self.context, &on_step)
+            .await;
+        self.measurements.extend(traces);
+    }
+
+    /// One record of what is known of all addresses that were met so far, by us and by a witness that traced back.
+    async fn look_around(&mut self) {
+        let mut traces: Vec<Measurement> = Vec::new();
+        for measurement in &self.measurements {
+            match &measurement.body {
+                Body::Trace(_) => traces.push(measurement.clone()),
+                Body::Witness(visit) if visit.standing == Standing::Signed => {
+                    let report = visit.report.as_ref().and_then(|signed| signed.read());
+                    let witnessed = report.into_iter().flat_map(|report| report.connections);
+                    traces.extend(witnessed.filter_map(|connection| {
+                        Some(Measurement {
+                            body: Body::Trace(connection.trace?),
+                            ..measurement.clone()
+                        })
+                    }));
+                }
+                _ => {}
+            }
+        }
+        if traces.is_empty() {
+            return;
+        }
+        self.measurements
+            .retain(|m| !matches!(m.body, Body::Surroundings(_)));
+        let tracing = &self.settings.tracing;
+        let mut around = tracing.surroundings(&traces, self.context).await;
+        if let Body::Surroundings(known) = &mut around.body {
+            known.public = known.public.or(self.seen_from_outside());
+            let unknown = |public: &IpAddr| known.addresses.iter().all(|f| f.address != *public);
+            let public = known.public.filter(unknown);
+            known.addresses.extend(public.map(|public| tracing.fact(public)));
+        }
+        self.measurements.push(around);
+    }
+
+    /// Whether something was traced since the surroundings were recorded.
+    fn has_news(&self) -> bool {
+        let last = |is: fn(&Body) -> bool| self.measurements.iter().rposition(|m| is(&m.body));
+        last(|body| matches!(body, Body::Trace(_))) > last(|body| matches!(body, Body::Surroundings(_)))
+    }
+
+    /// Our address as a witness saw it.
+    fn seen_from_outside(&self) -> Option<IpAddr> {
+        self.measurements
+            .iter()
+            .filter_map(Measurement::visit)
+            .filter(|visit| visit.standing == Standing::Signed)
+            .find_map(|visit| Some(visit.report.as_ref()?.read()?.client))
+    }
+
+    /// Every measurement tells our address towards the world, where it is known: places are told apart by it.
+    fn tell_address(&mut self) {
+        let own = self
+            .measurements
+            .iter()
+            .filter_map(Measurement::dialogue)
+            .filter_map(|dialogue| dialogue.connect.local.as_ref()?.parse().ok())
+            .map(|local: std::net::SocketAddr| local.ip())
+            .find(|address| !is_local(*address));
+        if let Some(address) = self.seen_from_outside().or(own) {
+            for measurement in &mut self.measurements {
+                measurement.vantage.address.get_or_insert(address);
+            }
+        }
     }
 
     /// Judges, asks what the judge asks, and judges again.
@@ -121,28 +300,47 @@ impl Inquiry<'_> {
             }
             let late = self.context.time_left() < LEAST_FOR_A_ROUND;
             let mut asks = Vec::new();
+            let mut traces = Vec::new();
             for question in open {
                 if late {
                     self.decline(&question, "the time of the check was used up (--timeout)");
+                } else if matches!(question, Question::Trace(_)) {
+                    traces.push(question);
+                    continue;
                 } else {
                     asks.extend(self.asks_for(&question).await);
                 }
                 self.asked.insert(question);
             }
             self.ask(asks).await;
+            for question in traces {
+                if let Question::Trace(service) = &question {
+                    self.trace(&question, service).await;
+                }
+                self.asked.insert(question);
+            }
+            if self.has_news() {
+                self.look_around().await;
+            }
         }
         self.judge()
+    }
+
+    fn judge_settings(&self) -> Settings {
+        Settings {
+            now: self.context.clock.wall(),
+            thorough: self.settings.thorough,
+            declined: self.declined.clone(),
+            ..Settings::default()
+        }
     }
 
     fn judge(&self) -> Diagnosis {
         diagnose(&Case {
             target: &self.context.target,
             measurements: &self.measurements,
-            settings: Settings {
-                now: self.context.clock.wall(),
-                thorough: self.settings.thorough,
-                declined: self.declined.clone(),
-            },
+            settings: self.judge_settings(),
+            elsewhere: Vec::new(),
         })
     }
 
@@ -170,6 +368,8 @@ impl Inquiry<'_> {
                 )]
             }
             Question::NegativeControl(_) => Vec::new(),
+            // A trace is no dialogue; a witness that was named was visited already.
+            Question::Trace(_) | Question::Witness(..) => Vec::new(),
         };
         if asks.is_empty() {
             let why = match question {
@@ -179,10 +379,21 @@ impl Inquiry<'_> {
                 {
                     "no control servers were allowed (--no-controls)"
                 }
+                Question::NegativeControl(_)
+                    if matches!(self.settings.controls, Controls::Own(_)) =>
+                {
+                    "no servers were allowed but those that were named (--control)"
+                }
                 Question::Controls(..) | Question::NegativeControl(_) if !self.asks_strangers() => {
                     "the target is on this host: no network lies between to be compared"
                 }
                 Question::Controls(..) => "no control server is known for this kind of service",
+                Question::Witness(..) if self.settings.witness.is_none() => {
+                    "no cooperating server was named (--witness KEY@HOST)"
+                }
+                Question::Witness(..) => {
+                    "the witness that was named does not serve this protocol on this port, or did not answer"
+                }
                 _ => "nothing could be asked",
             };
             self.decline(question, why);
@@ -247,7 +458,8 @@ impl Inquiry<'_> {
 
     /// Makes the connections; what budget or time forbade is noted.
     async fn ask(&mut self, asks: Vec<Ask>) {
-        let ran = run(asks, self.context, self.progress).await;
+        let on_step = |step: hoofbeat_probe::Progress<'_>| (self.progress)(Step::Dialogue(step));
+        let ran = run(asks, self.context, &on_step).await;
         self.take(ran);
     }
 
@@ -264,6 +476,46 @@ impl Inquiry<'_> {
     fn decline(&mut self, question: &Question, why: &str) {
         self.declined
             .push((question.id().to_owned(), why.to_owned()));
+    }
+}
+
+/// How many connections were made: dialogues, those of traces, and what else was asked of a witness.
+pub(super) fn connections(measurements: &[Measurement]) -> usize {
+    measurements
+        .iter()
+        .map(|measurement| match &measurement.body {
+            Body::Dialogue(_) => 1,
+            Body::Trace(trace) if trace.method == Method::Sweep => 1,
+            Body::Trace(trace) => trace
+                .probes
+                .iter()
+                .flat_map(|probe| &probe.answers)
+                .filter(|answer| matches!(answer.what, Answered::Connected))
+                .count(),
+            // The control channel is one more.
+            Body::Witness(visit) => visit.errands.len() + 1,
+            _ => 0,
+        })
+        .sum()
+}
+
+/// Addresses that do not tell one network from another.
+fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || v6.is_unspecified()
+        }
     }
 }
 

@@ -5,10 +5,30 @@ use std::net::SocketAddr;
 
 use super::{Stop, render, typed};
 
+#[cfg_attr(not(target_os = "linux"), path = "lab/elsewhere.rs")]
+mod network;
+
 /// Runs the command.
 pub(super) async fn run(typed: typed::Lab) -> Result<u8, Stop> {
     match typed.verb {
-        typed::LabVerb::List { json } => list(json),
+        typed::LabVerb::List { json, net: false } => list(json),
+        typed::LabVerb::List { json, net: true } => network::list(json),
+        typed::LabVerb::Up {
+            id,
+            from,
+            keep,
+            quiet,
+            command,
+        } => {
+            network::up(&network::Wanted {
+                id,
+                from,
+                keep,
+                quiet,
+                command,
+            })
+            .await
+        }
         typed::LabVerb::Serve {
             id,
             listen,

@@ -9,7 +9,10 @@ mod manual;
 mod progress;
 mod render;
 mod settings;
+mod tracing;
 pub mod typed;
+mod witness;
+mod verify;
 
 use clap::Parser as _;
 use std::process::ExitCode;
@@ -76,9 +79,12 @@ pub fn main() -> ExitCode {
 fn run(typed: typed::Typed) -> Result<u8, Stop> {
     match typed.command {
         typed::Command::Check(check) => on_runtime(check::run(settings::check(check)?)),
+        typed::Command::Trace(trace) => on_runtime(check::run(settings::trace(trace)?)),
         typed::Command::Explain(explain) => explain::run(&explain),
+        typed::Command::Verify(verify) => verify::run(&verify),
         typed::Command::Demo(demo) => on_runtime(demo::run(demo)),
         typed::Command::Lab(lab) => on_runtime(lab::run(lab)),
+        typed::Command::Witness(witness) => witness::run(witness),
         typed::Command::Man(man) => manual::pages(&man.directory).map(|()| 0),
         typed::Command::Completions(completions) => {
             manual::completions(completions.shell);

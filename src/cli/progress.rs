@@ -1,8 +1,17 @@
 //! One line of progress on standard error, only where that is a terminal.
 
-use hoofbeat_probe::Progress;
+use hoofbeat_probe::{Progress, path::TraceProgress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{io::IsTerminal as _, time::Duration};
+
+/// What is being done.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step<'a> {
+    /// A dialogue.
+    Dialogue(Progress<'a>),
+    /// A trace.
+    Trace(TraceProgress<'a>),
+}
 
 /// The line.
 pub(super) struct Line(ProgressBar);
@@ -25,16 +34,28 @@ impl Line {
     }
 
     /// Shows what is being done.
-    pub(super) fn show(&self, target: &str, step: Progress<'_>) {
+    pub(super) fn show(&self, target: &str, step: Step<'_>) {
         let target = if target.is_empty() {
             "your network"
         } else {
             target
         };
         let step = match step {
-            Progress::Began(ask) => format!("asking {} ({:?})", ask.service, ask.variation),
-            Progress::Step(ask, exchange) => format!("{}: {:?}", ask.service, exchange.label),
-            Progress::Ended(ask, _) => format!("{}: done", ask.service),
+            Step::Dialogue(Progress::Began(ask)) => {
+                format!("asking {} ({:?})", ask.service, ask.variation)
+            }
+            Step::Dialogue(Progress::Step(ask, exchange)) => {
+                format!("{}: {:?}", ask.service, exchange.label)
+            }
+            Step::Dialogue(Progress::Ended(ask, _)) => format!("{}: done", ask.service),
+            Step::Trace(TraceProgress::Began(ask)) => {
+                format!("tracing the path to {}", ask.service)
+            }
+            Step::Trace(TraceProgress::Traced(ask, trace)) => {
+                let hop = trace.probes.iter().map(|probe| probe.ttl).max().unwrap_or(0);
+                format!("{}: {:?} as far as hop {hop}", ask.service, trace.method)
+            }
+            Step::Trace(TraceProgress::Ended(ask)) => format!("{}: traced", ask.service),
         };
         self.0.set_message(format!("{target}: {step}"));
     }

@@ -1,17 +1,30 @@
 //! What was typed, resolved once into what is meant. Each default is a named constant with its reason.
 
 use hoofbeat_net::{Families, Resolver, Route, Trust};
-use hoofbeat_observation::Scheme;
-use hoofbeat_probe::{Budget, Context, Numbering, Target, budget, context::WHOLE_LIMIT};
+use hoofbeat_observation::{Scheme, Vantage};
+use hoofbeat_probe::{
+    Budget, Context, Numbering, Target, budget, context::WHOLE_LIMIT, path::PrefixTable,
+    witness::WitnessName,
+};
 use hoofbeat_session::ClientName;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::File, io::BufWriter, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+};
 
-use super::{Stop, render::text::Detail, typed};
+use super::{
+    Stop,
+    render::text::Detail,
+    tracing::{Tracing, When},
+    typed,
+};
+use crate::bundle::{Addresses, Header, Writer};
 
 /// Whole check, seconds: a postscreen greeting delay (15 s) twice, and room for the judge's questions.
 pub(super) const TIMEOUT_SECONDS: u64 = WHOLE_LIMIT.as_secs();
 /// Servers allow few connections (Internet.nl has seen limits near two a minute); a verdict needs at most these.
 pub(super) const CONNECTIONS_PER_SERVER: u32 = budget::CONNECTIONS_PER_SERVER;
+/// With tracing both are doubled: a trace waits for silent routers, and takes a connection for each port and path.
+const WITH_TRACING: u32 = 2;
 /// Targets at once: enough to overlap waiting, few enough to stay polite to one resolver.
 pub(super) const JOBS: u16 = 8;
 /// After a timed-out question, another round is only begun with this much time left.
@@ -20,6 +33,9 @@ pub(super) const LEAST_FOR_A_ROUND: Duration = Duration::from_secs(2);
 pub(super) const ROUNDS: usize = 6;
 /// How many control servers answer for "this network": fewer than three operators prove little.
 pub(super) const CONTROLS: usize = 3;
+
+/// A vantage's label is a word or two.
+const LONGEST_LABEL: usize = 64;
 
 /// The program as archives and reports name it.
 pub(super) const TOOL: &str = concat!("hoofbeat ", env!("CARGO_PKG_VERSION"));
@@ -41,7 +57,8 @@ pub(super) struct CheckSettings {
     /// Each target as typed, with its meaning; none: the network one sits on.
     pub(super) targets: Vec<(String, Target)>,
     pub(super) output: OutputSettings,
-    pub(super) archive: Option<PathBuf>,
+    /// Opened before any right is dropped.
+    pub(super) archive: Option<Writer<BufWriter<File>>>,
     pub(super) jobs: usize,
     pub(super) inquiry: InquirySettings,
 }
@@ -60,6 +77,10 @@ pub(super) struct InquirySettings {
     pub(super) connections_per_server: u32,
     pub(super) client_name: Option<ClientName>,
     pub(super) thorough: bool,
+    pub(super) tracing: Tracing,
+    pub(super) witness: Option<Visiting>,
+    /// From where, in the user's words.
+    pub(super) vantage: Vantage,
     /// One count of measurement ids for all targets: they may share an archive.
     pub(super) numbering: Arc<Numbering>,
 }
@@ -76,9 +97,20 @@ impl InquirySettings {
             deadline: self.timeout,
             budget: Budget::new(self.connections_per_server),
             numbering: Arc::clone(&self.numbering),
+            vantage: self.vantage.clone(),
             ..Context::new(TOOL, typed)
         }
     }
+}
+
+/// A visit to a cooperating server as meant.
+#[derive(Debug, Clone)]
+pub(super) struct Visiting {
+    pub(super) name: WitnessName,
+    pub(super) http: bool,
+    pub(super) server_names: Vec<String>,
+    /// Whether the witness shortens our address before it signs.
+    pub(super) shorten: bool,
 }
 
 /// How to print.
@@ -105,11 +137,58 @@ pub(super) fn output(typed: typed::Output) -> OutputSettings {
 
 /// Resolves `check`.
 pub(super) fn check(typed: typed::Check) -> Result<CheckSettings, Stop> {
-    let target = |text: &String| {
-        Target::parse(text).map_err(|error| Stop::usage(format!("{text:?}: {error}")))
+    let when = if typed.trace {
+        When::Asked
+    } else {
+        When::Never
     };
-    let targets = typed
-        .targets
+    if when == When::Never && (typed.asking.engine.is_some() || typed.asking.prefixes.is_some()) {
+        return Err(Stop::usage(
+            "--engine and --prefixes are for tracing: say --trace, or use `hoofbeat trace`",
+        ));
+    }
+    resolve("check", &typed.targets, typed.jobs, when, typed.asking)
+}
+
+/// Resolves `trace`.
+pub(super) fn trace(typed: typed::Trace) -> Result<CheckSettings, Stop> {
+    resolve(
+        "trace",
+        std::slice::from_ref(&typed.target),
+        1,
+        When::Always,
+        typed.asking,
+    )
+}
+
+/// Seconds, and connections to one server.
+struct Bounds {
+    timeout: u64,
+    max_connections: u32,
+}
+
+fn target(text: &String) -> Result<Target, Stop> {
+    Target::parse(text).map_err(|error| Stop::usage(format!("{text:?}: {error}")))
+}
+
+fn resolve(
+    command: &str,
+    targets: &[String],
+    jobs: u16,
+    when: When,
+    typed: typed::Asking,
+) -> Result<CheckSettings, Stop> {
+    let times = if when == When::Never { 1 } else { WITH_TRACING };
+    let bounds = Bounds {
+        timeout: typed
+            .timeout
+            .unwrap_or(TIMEOUT_SECONDS * u64::from(times)),
+        max_connections: typed
+            .max_connections
+            .unwrap_or(CONNECTIONS_PER_SERVER * times),
+    };
+    let described = described(command, targets, jobs, when, &bounds, &typed);
+    let targets = targets
         .iter()
         .map(|text| Ok((text.clone(), target(text)?)))
         .collect::<Result<_, Stop>>()?;
@@ -145,18 +224,35 @@ pub(super) fn check(typed: typed::Check) -> Result<CheckSettings, Stop> {
         .route
         .parse()
         .map_err(|error| Stop::usage(format!("--route {}: {error}", typed.route)))?;
+    let siblings = typed
+        .sibling
+        .iter()
+        .map(target)
+        .collect::<Result<_, Stop>>()?;
+    let client_name = typed.ehlo.map(ehlo_name).transpose()?;
+    let vantage = vantage(typed.vantage.as_deref(), typed.inside)?;
+    let witness = visiting(
+        typed.witness.as_deref(),
+        typed.server_name,
+        !typed.no_witness_http,
+        !typed.full_addresses,
+    )?;
+    let prefixes = typed.prefixes.as_deref().map(prefixes).transpose()?;
+    // Last, after everything that may be wrong: files are opened while the right to open them is there.
+    let archive = typed
+        .archive
+        .as_deref()
+        .map(|path| archive(path, described, typed.full_addresses))
+        .transpose()?;
+    let tracing = Tracing::prepare(when, typed.engine.unwrap_or_default(), prefixes)?;
     Ok(CheckSettings {
         targets,
         output: output(typed.output),
-        archive: typed.archive,
-        jobs: typed.jobs.into(),
+        archive,
+        jobs: jobs.into(),
         inquiry: InquirySettings {
             controls,
-            siblings: typed
-                .sibling
-                .iter()
-                .map(target)
-                .collect::<Result<_, Stop>>()?,
+            siblings,
             trust: Arc::new(trust),
             resolver,
             route,
@@ -165,13 +261,159 @@ pub(super) fn check(typed: typed::Check) -> Result<CheckSettings, Stop> {
                 (_, true) => Families::OnlyV6,
                 _ => Families::Both,
             },
-            timeout: Duration::from_secs(typed.timeout),
-            connections_per_server: typed.max_connections,
-            client_name: typed.ehlo.map(ehlo_name).transpose()?,
+            timeout: Duration::from_secs(bounds.timeout),
+            connections_per_server: bounds.max_connections,
+            client_name,
             thorough: typed.thorough,
+            tracing,
+            witness,
+            vantage,
             numbering: Arc::default(),
         },
     })
+}
+
+/// The settings as an archive tells them: everything that may change a result, and no secret.
+fn described(
+    command: &str,
+    targets: &[String],
+    jobs: u16,
+    when: When,
+    bounds: &Bounds,
+    typed: &typed::Asking,
+) -> serde_json::Value {
+    let controls = match (typed.no_controls, typed.control.as_slice()) {
+        (true, _) => serde_json::json!("none"),
+        (false, []) => serde_json::json!("built-in"),
+        (false, own) => serde_json::json!(own),
+    };
+    let families = match (typed.ipv4, typed.ipv6) {
+        (true, _) => "ipv4",
+        (_, true) => "ipv6",
+        _ => "both",
+    };
+    serde_json::json!({
+        "command": command,
+        "targets": targets,
+        "timeout_s": bounds.timeout,
+        "max_connections": bounds.max_connections,
+        "jobs": jobs,
+        "controls": controls,
+        "siblings": typed.sibling,
+        "families": families,
+        // The text form of a route leaves credentials out.
+        "route": typed.route.parse::<Route>().map(|route| route.to_string()).ok(),
+        "own_resolver": typed.resolver.is_some(),
+        "own_roots": typed.ca.is_some(),
+        "ehlo": typed.ehlo,
+        "thorough": typed.thorough,
+        "trace": when.word(),
+        "engine": typed.engine.unwrap_or_default().word(),
+        "prefixes": typed.prefixes.is_some(),
+        "witness": typed.witness,
+        "witness_http": typed.witness.is_some() && !typed.no_witness_http,
+        "server_names": typed.server_name,
+        "vantage": typed.vantage,
+        "inside": typed.inside,
+    })
+}
+
+fn archive(
+    path: &Path,
+    described: serde_json::Value,
+    full_addresses: bool,
+) -> Result<Writer<BufWriter<File>>, Stop> {
+    let addresses = if full_addresses {
+        Addresses::Full
+    } else {
+        Addresses::Shortened
+    };
+    let started = time::OffsetDateTime::now_utc()
+        .replace_nanosecond(0)
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap_or_default();
+    File::create(path)
+        .map(BufWriter::new)
+        .and_then(|file| Writer::begin(file, &Header::new(TOOL, described, started, addresses)))
+        .map_err(|error| {
+            Stop::usage(format!(
+                "--archive: cannot write {}: {error}",
+                path.display()
+            ))
+        })
+}
+
+/// `HOST@NETWORK`, `HOST` or `@NETWORK`: labels by which places are told apart later.
+fn vantage(typed: Option<&str>, inside: bool) -> Result<Vantage, Stop> {
+    let Some(text) = typed else {
+        return Ok(Vantage {
+            inside,
+            ..Vantage::default()
+        });
+    };
+    let (host, network) = text.split_once('@').unwrap_or((text, ""));
+    let is_label = |label: &str| {
+        label.len() <= LONGEST_LABEL
+            && label
+                .chars()
+                .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+    };
+    if !is_label(host) || !is_label(network) || (host.is_empty() && network.is_empty()) {
+        return Err(Stop::usage(format!(
+            "--vantage {text:?}: write HOST@NETWORK in words of your own, such as laptop@cafe"
+        )));
+    }
+    let label = |label: &str| (!label.is_empty()).then(|| label.to_owned());
+    Ok(Vantage {
+        name: Some(text.to_owned()),
+        host: label(host),
+        network: label(network),
+        inside,
+        ..Vantage::default()
+    })
+}
+
+fn visiting(
+    typed: Option<&str>,
+    server_names: Vec<String>,
+    http: bool,
+    shorten: bool,
+) -> Result<Option<Visiting>, Stop> {
+    let Some(text) = typed else {
+        return Ok(None);
+    };
+    let name = text
+        .parse()
+        .map_err(|error| Stop::usage(format!("--witness {text:?}: {error}")))?;
+    let server_names = server_names
+        .into_iter()
+        .map(|name| match Target::parse(&name) {
+            Ok(Target::Domain(name)) => Ok(name),
+            _ => Err(Stop::usage(format!(
+                "--server-name {name:?} is no host name"
+            ))),
+        })
+        .collect::<Result<_, Stop>>()?;
+    Ok(Some(Visiting {
+        name,
+        http,
+        server_names,
+        shorten,
+    }))
+}
+
+fn prefixes(path: &Path) -> Result<PrefixTable, Stop> {
+    let table = PrefixTable::read(path)
+        .map_err(|error| Stop::usage(format!("--prefixes {}: {error}", path.display())))?;
+    if table.bad_lines() > 0 {
+        eprintln!(
+            "hoofbeat: {}: {} lines are no PREFIX/LEN ASN and were left out",
+            path.display(),
+            table.bad_lines()
+        );
+    }
+    Ok(table)
 }
 
 /// `ADDR` or `ADDR:PORT`; 53 where no port is given.

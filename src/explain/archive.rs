@@ -7,6 +7,7 @@ use hoofbeat_observation::archive::{self, LONGEST_LINE, ReadError};
 use std::io::{BufRead, Read as _};
 
 use super::{ExplainError, Read};
+use crate::bundle::{HEADER_SCHEMA, MANIFEST_SCHEMA};
 
 /// Most measurements of one archive that are judged.
 const MOST: usize = 10_000;
@@ -38,6 +39,9 @@ pub(super) fn read(mut stream: impl BufRead) -> Result<Read, ExplainError> {
         }
         match archive::read(text) {
             Ok(measurement) => read.measurements.push(measurement),
+            // A bundle's first and last line; whether they fit is `verify`'s to find out.
+            Err(ReadError::Schema(schema))
+                if matches!(schema.as_str(), HEADER_SCHEMA | MANIFEST_SCHEMA) => {}
             Err(ReadError::Malformed(_)) if !whole && !read.measurements.is_empty() => {
                 read.notes.push(format!(
                     "the last line ({number}) is cut off; the {} before it are judged",

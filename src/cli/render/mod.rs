@@ -1,5 +1,6 @@
 //! How results look: text for people, tables for overviews. JSON comes from `diagnosis` as it is.
 
+pub(super) mod path;
 pub(super) mod table;
 pub(super) mod text;
 pub(super) mod words;

@@ -7,7 +7,7 @@ use hoofbeat_observation::Measurement;
 use hoofbeat_session::{Direction, bytes::printable};
 use std::fmt::Write as _;
 
-use super::{width, words};
+use super::{path, width, words};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,8 @@ fn one(out: &mut String, finding: &Finding, detail: Detail) {
             &format!("{weakness}: {}", words::weakness(*weakness)),
         );
     }
+    out.push_str(&path::draw(finding, path::signs()));
+    witness(out, finding);
     evidence(out, finding, detail);
     list(out, "Innocent explanations considered", &finding.innocent);
     let not_run: Vec<String> = finding
@@ -192,6 +194,45 @@ fn place(finding: &Finding) -> String {
             format!("undetermined between: {}", leaders.join(", "))
         }
         (_, false) => leaders.join(", else "),
+    }
+}
+
+/// Both ends' bytes, held against each other.
+fn witness(out: &mut String, finding: &Finding) {
+    let Some(witness) = &finding.witness else {
+        return;
+    };
+    heading(out, &format!("Cooperating server {}", witness.host));
+    let mut items = vec![format!("its report: {}", words::standing(witness.standing))];
+    let compared = [
+        ("what was sent to it", &witness.to_server),
+        ("what came from it", &witness.to_client),
+    ];
+    for (what, compared) in compared {
+        let Some(compared) = compared else {
+            continue;
+        };
+        let length = compared.bytes;
+        items.push(match (compared.changed, &compared.was, &compared.became) {
+            (false, ..) => format!("{what}: {length} bytes, the same at both ends"),
+            (true, Some(was), Some(became)) => {
+                format!("{what}: changed on the way: {was:?} arrived as {became:?}")
+            }
+            (true, ..) => format!("{what}: changed on the way"),
+        });
+    }
+    for line in &witness.http_inserted {
+        items.push(format!("inserted into a plain HTTP request: {line}"));
+    }
+    if !witness.blocked_names.is_empty() {
+        let names = witness.blocked_names.join(", ");
+        items.push(format!(
+            "no TLS handshake gets through that asks for {names}; others do"
+        ));
+    }
+    items.extend(witness.notes.iter().cloned());
+    for item in items {
+        let _ = writeln!(out, "{}", filled(&item, "    - ", "      "));
     }
 }
 
@@ -300,7 +341,7 @@ fn paragraph(out: &mut String, text: &str, indent: &str) {
 }
 
 /// Broken at blanks alone: `mask-banner` is a word that people copy.
-fn filled(text: &str, first: &str, rest: &str) -> String {
+pub(crate) fn filled(text: &str, first: &str, rest: &str) -> String {
     let options = textwrap::Options::new(width())
         .initial_indent(first)
         .subsequent_indent(rest)

@@ -102,6 +102,20 @@ pub(crate) const fn confidence(confidence: Confidence) -> &'static str {
     }
 }
 
+/// What a witness's report is worth.
+pub(crate) fn standing(standing: &str) -> &str {
+    match standing {
+        "signed" => "signed with its key, about this session",
+        "absent" => "there is none",
+        "wrong-key" => "signed with another key than the expected one; it counts for nothing",
+        "forged" => "its signature does not belong to it; it counts for nothing",
+        "cut-off" => "cut off; it counts for nothing",
+        "other-session" => "about another session; it counts for nothing",
+        "unchecked" => "not checked; it counts for nothing",
+        other => other,
+    }
+}
+
 /// What this service gives now.
 pub(crate) const fn encryption(encryption: Encryption) -> &'static str {
     match encryption {

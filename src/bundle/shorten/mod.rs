@@ -1,0 +1,294 @@
+//! Who measured, made less exact: the client's own addresses and its first hops are cut to /24 and /48 before a
+//! bundle is written, wherever they stand: in fields, in packets and quotes, and in the words of dialogues.
+//!
+//! What is cut: own addresses, those that the world sees of us, private and link-local ones, and routers up to and
+//! including the first one with a public address. What is never cut: addresses of the services that were asked, and
+//! loopback. A witness's report is signed and stays as it is (it was shortened before signing), and so do the words
+//! that were exchanged with the witness, for both ends of those are compared. Names by which a server greets us are
+//! not addresses and stay.
+
+mod packet;
+mod pcapng;
+mod text;
+
+use hoofbeat_observation::{
+    Answered, Body, Measurement, Probe, Quote, QuoteBegins, Role, Surroundings, Trace,
+};
+use hoofbeat_session::{Direction, Transcript};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+/// Members of a record that are cut by their own rules, or must stay as they are.
+const APART: [&str; 5] = ["transcript", "report", "pcapng", "errands", "handshake"];
+
+/// Cuts the addresses of one run.
+#[derive(Debug, Clone, Default)]
+pub struct Shortener {
+    meant: BTreeSet<IpAddr>,
+    spared: BTreeSet<IpAddr>,
+}
+
+impl Shortener {
+    /// For the addresses that these measurements tell of.
+    #[must_use]
+    pub fn of(measurements: &[Measurement]) -> Self {
+        let mut meant = BTreeSet::new();
+        let mut spared = BTreeSet::new();
+        let mut hops: BTreeMap<u8, BTreeSet<IpAddr>> = BTreeMap::new();
+        for measurement in measurements {
+            meant.extend(measurement.vantage.address);
+            match &measurement.body {
+                Body::Dialogue(dialogue) => {
+                    meant.extend(host(dialogue.connect.local.as_deref()));
+                    spared.extend(dialogue.service.address);
+                }
+                Body::Trace(trace) => {
+                    meant.extend(host(trace.local.as_deref()));
+                    spared.extend(trace.service.address);
+                    if trace.direction == Direction::ToServer {
+                        let sent = trace.probes.iter();
+                        meant.extend(sent.filter_map(|probe| packet::source(&probe.packet)));
+                        for probe in &trace.probes {
+                            hops.entry(probe.ttl).or_default().extend(routers(probe));
+                        }
+                    }
+                }
+                Body::Surroundings(around) => {
+                    meant.extend(around.own.iter().map(|(address, _)| *address));
+                    meant.extend(around.public);
+                }
+                Body::Witness(visit) => {
+                    spared.extend(visit.errands.iter().filter_map(|e| host(Some(&e.remote))));
+                    let report = visit.report.as_ref().and_then(|signed| signed.read());
+                    meant.extend(report.map(|report| report.client));
+                }
+                Body::Lookup(lookup) => {
+                    meant.extend(host(Some(&lookup.resolver)).filter(|a| is_private(*a)));
+                }
+                Body::MtaSts(_) | Body::Unresolved(_) | Body::Capture(_) => {}
+            }
+        }
+        meant.extend(first_hops(hops));
+        Self::for_addresses(meant, spared)
+    }
+
+    /// For exactly these addresses, besides private ones.
+    pub(crate) fn for_addresses(
+        meant: impl IntoIterator<Item = IpAddr>,
+        spared: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        let canonical = |address: IpAddr| address.to_canonical();
+        Self {
+            meant: meant.into_iter().map(canonical).collect(),
+            spared: spared.into_iter().map(canonical).collect(),
+        }
+    }
+
+    /// An address as it may be written: cut where it would tell too much.
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> IpAddr {
+        let canonical = address.to_canonical();
+        if self.is_meant(canonical) || (is_private(canonical) && !self.spared.contains(&canonical))
+        {
+            network(address)
+        } else {
+            address
+        }
+    }
+
+    /// A measurement as it may be written.
+    ///
+    /// # Errors
+    /// Never for records that our types can hold; serde_json's signature is passed on.
+    pub fn measurement(&self, measurement: &Measurement) -> Result<Measurement, serde_json::Error> {
+        let mut measurement = measurement.clone();
+        let standing = measurement.visit().map(|visit| visit.standing);
+        if let Some(address) = &mut measurement.vantage.address {
+            *address = self.address(*address);
+        }
+        match &mut measurement.body {
+            Body::Dialogue(dialogue) => {
+                if !matches!(dialogue.role, Role::Witness { .. }) {
+                    self.transcript(&mut dialogue.transcript);
+                }
+            }
+            Body::Trace(trace) => self.trace(trace),
+            Body::Surroundings(around) => self.surroundings(around),
+            Body::Capture(capture) => pcapng::shorten(&mut capture.pcapng, self),
+            Body::Lookup(_) | Body::MtaSts(_) | Body::Unresolved(_) | Body::Witness(_) => {}
+        }
+        // Whatever text is left: our end of a connection, the words of a failure, the resolver.
+        let mut written = serde_json::to_value(&measurement)?;
+        self.texts(&mut written);
+        let mut measurement: Measurement = serde_json::from_value(written)?;
+        if let (Body::Witness(visit), Some(standing)) = (&mut measurement.body, standing) {
+            visit.standing = standing;
+        }
+        Ok(measurement)
+    }
+
+    /// Whether this (canonical) address is the client's own, or of its first hops.
+    fn is_meant(&self, address: IpAddr) -> bool {
+        self.meant.contains(&address) && !self.spared.contains(&address) && !address.is_loopback()
+    }
+
+    /// Addresses in what was said, across the borders of segments; no byte moves.
+    fn transcript(&self, transcript: &mut Transcript) {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let mut stream: Vec<u8> = Vec::new();
+            for chunk in transcript.of(direction) {
+                stream.extend(&chunk.bytes);
+            }
+            if !text::cut(&mut stream, &|address| self.is_meant(address)) {
+                continue;
+            }
+            let mut rest = stream.as_slice();
+            let chunks = transcript.chunks.iter_mut();
+            for chunk in chunks.filter(|chunk| chunk.direction == direction) {
+                let Some((own, behind)) = rest.split_at_checked(chunk.bytes.len()) else {
+                    break;
+                };
+                chunk.bytes.copy_from_slice(own);
+                rest = behind;
+            }
+        }
+    }
+
+    fn trace(&self, trace: &mut Trace) {
+        for probe in &mut trace.probes {
+            packet::shorten(&mut probe.packet, self);
+            for answer in &mut probe.answers {
+                match &mut answer.what {
+                    Answered::TimeExceeded { from, quote }
+                    | Answered::Unreachable { from, quote, .. } => {
+                        *from = self.address(*from);
+                        match quote {
+                            Some(Quote {
+                                begins: QuoteBegins::Ip,
+                                bytes,
+                            }) => {
+                                packet::shorten(bytes, self);
+                            }
+                            // A quote that begins with the TCP header holds no address.
+                            Some(_) | None => {}
+                        }
+                    }
+                    Answered::Reply { bytes } => {
+                        text::cut(bytes, &|address| self.is_meant(address));
+                    }
+                    Answered::Expired
+                    | Answered::Connected
+                    | Answered::Acknowledged
+                    | Answered::Reset
+                    | Answered::Closed => {}
+                }
+            }
+        }
+    }
+
+    fn surroundings(&self, around: &mut Surroundings) {
+        for (address, _) in &mut around.own {
+            *address = self.address(*address);
+        }
+        if let Some(public) = &mut around.public {
+            *public = self.address(*public);
+        }
+        for fact in &mut around.addresses {
+            let short = self.address(fact.address);
+            if short != fact.address {
+                fact.address = short;
+                // Names of first hops are made of customers' addresses.
+                fact.reverse = None;
+            }
+        }
+    }
+
+    fn texts(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                let found = text::find(text.as_bytes(), &|address| self.is_meant(address));
+                let mut untouched = text.len();
+                for one in found.iter().rev() {
+                    // One within another: an IPv4 address at the end of an IPv6 address.
+                    if one.at.end > untouched || text.get(one.at.clone()).is_none() {
+                        continue;
+                    }
+                    untouched = one.at.start;
+                    text.replace_range(one.at.clone(), &one.written_short(text));
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.texts(item)),
+            Value::Object(members) => {
+                let open = members
+                    .iter_mut()
+                    .filter(|(name, _)| !APART.contains(&name.as_str()));
+                open.for_each(|(_, member)| self.texts(member));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+/// Routers up to and including the first with a public address; by hop, of all traces together, for some traces begin
+/// far from here.
+fn first_hops(hops: BTreeMap<u8, BTreeSet<IpAddr>>) -> BTreeSet<IpAddr> {
+    let mut found = BTreeSet::new();
+    for routers in hops.into_values() {
+        let is_public = routers.iter().any(|router| !is_private(*router));
+        found.extend(routers);
+        if is_public {
+            break;
+        }
+    }
+    found
+}
+
+fn routers(probe: &Probe) -> impl Iterator<Item = IpAddr> {
+    probe.answers.iter().filter_map(|answer| match answer.what {
+        Answered::TimeExceeded { from, .. } => Some(from),
+        _ => None,
+    })
+}
+
+/// RFC 1918, RFC 6598 (shared address space of carriers), RFC 3927, RFC 4193, and link-local.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, ..] = address.octets();
+            address.is_private() || address.is_link_local() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
+/// The /24 or /48 that an address lies in.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            Ipv4Addr::new(a, b, c, 0).into()
+        }
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => {
+                let [a, b, c, _] = mapped.octets();
+                Ipv4Addr::new(a, b, c, 0).to_ipv6_mapped().into()
+            }
+            None => {
+                let [a, b, c, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+            }
+        },
+    }
+}
+
+/// The address of `ADDRESS:PORT` or `ADDRESS`.
+fn host(text: Option<&str>) -> Option<IpAddr> {
+    let text = text?;
+    text.parse::<SocketAddr>()
+        .map(|socket| socket.ip())
+        .or_else(|_| text.parse())
+        .ok()
+}
