@@ -22,6 +22,9 @@ const FOR_TESTS: [&str; 8] = [
     "g++",
 ];
 
+/// What the networks of namespaces are made with: `ip`, `nft`, `iptables`, and `unshare`, `nsenter`, `setpriv`.
+const FOR_NETWORKS: [&str; 4] = ["iproute2", "nftables", "iptables", "util-linux"];
+
 /// Compiled into Debian's Exim: it refuses to start without this user.
 const EXIM_USER: &str = "Debian-exim";
 
@@ -29,6 +32,11 @@ const EXIM_USER: &str = "Debian-exim";
 pub(crate) fn prepare_for_tests(target: &Path) -> Result<PathBuf> {
     install(&FOR_TESTS)?;
     unpack_exim(target)
+}
+
+/// Installs what networks of namespaces are made with.
+pub(crate) fn prepare_for_networks() -> Result<()> {
+    install(&FOR_NETWORKS)
 }
 
 /// Installs those of the Debian packages that are missing.

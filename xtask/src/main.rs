@@ -1,11 +1,14 @@
-//! One door for whoever works on the code: `cargo xtask test | fuzz | accuracy | bench`.
+//! One door for whoever works on the code: `cargo xtask test | fuzz | accuracy | attribution | lab | bench`.
 //!
 //! It knows how to install what tests need, how to run everything, and how to say what it could not run. It must not know
 //! how Hoofbeat works: it uses the built program by its published contract, and the lab.
 
 mod accuracy;
+#[cfg(target_os = "linux")]
+mod attribution;
 mod bench;
 mod fuzz;
+mod lab;
 mod machine;
 mod test;
 mod tool;
@@ -30,6 +33,11 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Checks every lab scenario, beside the peers if asked, and writes docs/accuracy.md
     Accuracy(accuracy::Options),
+    /// Checks every scenario of the lab's network, judges it with more and fewer means, and writes docs/attribution.md
+    #[cfg(target_os = "linux")]
+    Attribution(attribution::Options),
+    /// Enters a scenario of the lab's network, or lists them
+    Lab(lab::Options),
     /// Measures speed and memory, and writes docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -39,6 +47,9 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Accuracy(options) => accuracy::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Attribution(options) => attribution::run(&options),
+        Task::Lab(options) => lab::run(&options),
         Task::Bench(options) => bench::run(&options),
     };
     match outcome {

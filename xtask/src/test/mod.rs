@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// Run only this kind of test (repeatable)
     #[arg(long, value_enum)]
     only: Vec<Kind>,
-    /// Leave out what takes long: real servers and fuzzing
+    /// Leave out what takes long: real servers, networks of namespaces and fuzzing
     #[arg(long)]
     quick: bool,
     /// Seconds that each fuzz target runs
@@ -41,6 +41,8 @@ enum Kind {
     Scenario,
     /// The whole program against real Postfix, Exim and Dovecot
     Witness,
+    /// The whole program in networks of Linux namespaces: boxes at every hop, traces, witnesses
+    Network,
     /// Examples in the documentation
     Doc,
     /// The pure crates on a target that has no std
@@ -51,7 +53,7 @@ enum Kind {
     Licences,
 }
 
-const SLOW: [Kind; 2] = [Kind::Witness, Kind::Fuzz];
+const SLOW: [Kind; 3] = [Kind::Witness, Kind::Network, Kind::Fuzz];
 
 /// Runs the chosen kinds; true when nothing failed (in CI: nor was skipped).
 pub(crate) fn run(options: &Options) -> Result<bool> {

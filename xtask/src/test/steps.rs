@@ -19,11 +19,16 @@ const PURE: [&str; 4] = [
     "hoofbeat-policy",
 ];
 
+/// Integration tests that build whole networks of namespaces, in whichever crate they are.
+const NETWORKS: [&str; 2] = ["namespaces", "devices"];
+
 /// The work bench: the workspace and what was found out about the machine.
 pub(crate) struct Bench<'a> {
     workspace: &'a Workspace,
     fuzz_seconds: u32,
     exim: Option<PathBuf>,
+    /// What networks of namespaces are made with is there.
+    networks: bool,
     nextest: bool,
 }
 
@@ -33,30 +38,45 @@ impl<'a> Bench<'a> {
             workspace,
             fuzz_seconds,
             exim: None,
+            networks: false,
             nextest: has_cargo_command("nextest"),
         }
     }
 
     pub(crate) fn prepare(&mut self) -> Result<Outcome> {
-        match machine::prepare_for_tests(&self.workspace.target) {
-            Ok(exim) => {
-                self.exim = Some(exim);
-                Ok(Outcome::Passed("Debian packages are there".to_owned()))
-            }
-            Err(error) => Ok(Outcome::Skipped(format!("{error:#}"))),
+        let networks = machine::prepare_for_networks();
+        let servers = machine::prepare_for_tests(&self.workspace.target);
+        let mut missing = Vec::new();
+        match servers {
+            Ok(exim) => self.exim = Some(exim),
+            Err(error) => missing.push(format!("{error:#}")),
+        }
+        match networks {
+            Ok(()) => self.networks = true,
+            Err(error) => missing.push(format!("{error:#}")),
+        }
+        if missing.is_empty() {
+            Ok(Outcome::Passed("Debian packages are there".to_owned()))
+        } else {
+            Ok(Outcome::Skipped(missing.join("; ")))
         }
     }
 
     pub(crate) fn run(&self, kind: Kind) -> Result<Outcome> {
         match kind {
-            Kind::Unit => self.tests(&["--lib", "--bins"], |package, _| package != "hoofbeat"),
+            Kind::Unit => self.tests(&["--lib", "--bins"], |package, name| {
+                package != "hoofbeat" && !NETWORKS.contains(&name)
+            }),
             Kind::Architecture => self.tests(&[], |package, name| {
                 package == "hoofbeat" && name == "architecture"
             }),
             Kind::Scenario => self.tests(&[], |package, name| {
-                package == "hoofbeat" && !["architecture", "witnesses"].contains(&name)
+                package == "hoofbeat"
+                    && !["architecture", "witnesses"].contains(&name)
+                    && !NETWORKS.contains(&name)
             }),
             Kind::Witness => self.witnesses(),
+            Kind::Network => self.networks(),
             Kind::Doc => self.cargo(&["test", "--locked", "--workspace", "--doc"]),
             Kind::Bare => self.bare(),
             Kind::Fuzz => fuzz::briefly(self.workspace, self.fuzz_seconds),
@@ -115,6 +135,23 @@ impl<'a> Bench<'a> {
         }
         self.with_environment(&[], &[("HOOFBEAT_NO_SKIP", "1")], |package, name| {
             package == "hoofbeat" && name == "witnesses"
+        })
+    }
+
+    /// As for witnesses: told to fail rather than to return without a word.
+    fn networks(&self) -> Result<Outcome> {
+        if !machine::is_root() {
+            return Ok(Outcome::Skipped(
+                "not root: networks of namespaces with real servers need its rights".to_owned(),
+            ));
+        }
+        if !self.networks {
+            return Ok(Outcome::Skipped(
+                "what networks are made with could not be installed (step machine)".to_owned(),
+            ));
+        }
+        self.with_environment(&[], &[("HOOFBEAT_NO_SKIP", "1")], |_, name| {
+            NETWORKS.contains(&name)
         })
     }
 
