@@ -7,8 +7,7 @@ use hoofbeat::bundle::{
 use hoofbeat_diagnosis::{Case, Settings, diagnose};
 use hoofbeat_lab::{Background, Scenario};
 use hoofbeat_observation::{
-    Body, Capture, Measurement, Side, SignedReport, Standing, Vantage, WitnessVisit,
-    archive,
+    Body, Capture, Measurement, Side, SignedReport, Standing, Vantage, WitnessVisit, archive,
 };
 use hoofbeat_session::Elapsed;
 use serde_json::Value;
@@ -51,7 +50,8 @@ fn measured(id: &str, folder: &Path, options: &[&str]) -> (String, Value) {
 
 fn verified(file: &str) -> (i32, Value) {
     let output = hoofbeat(&["verify", "--json", file]);
-    let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let document =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     (status(&output), document)
 }
 
@@ -71,7 +71,11 @@ fn a_bundle_is_verified_and_explained_to_the_same_verdict() {
     for id in ["cisco-asa-gen2", "clean-postfix"] {
         let (file, live) = measured(id, folder.path(), &["--vantage", "laptop@cafe"]);
         let (exit, document) = verified(&file);
-        assert_eq!((exit, broken(&document).len()), (0, 0), "{id}: {document:#}");
+        assert_eq!(
+            (exit, broken(&document).len()),
+            (0, 0),
+            "{id}: {document:#}"
+        );
         assert_eq!(document["addresses"], "shortened");
         assert!(document["unknowable"].as_array().unwrap().len() >= 3);
         let text = std::fs::read_to_string(&file).unwrap();
@@ -98,7 +102,12 @@ fn whatever_was_done_to_it_is_noticed() {
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let last = lines.len() - 1;
     assert!(lines.len() > 4, "{}", lines.len());
-    type Change = (&'static str, fn(&mut Vec<String>), &'static [&'static str], &'static str);
+    type Change = (
+        &'static str,
+        fn(&mut Vec<String>),
+        &'static [&'static str],
+        &'static str,
+    );
     let changes: [Change; 7] = [
         (
             "one word changed",
@@ -155,16 +164,25 @@ fn whatever_was_done_to_it_is_noticed() {
         let (exit, document) = verified(&path);
         assert_eq!(exit, 1, "{what}: {document:#}");
         for name in names {
-            assert!(broken(&document).contains(name), "{what}: {name} in {document:#}");
+            assert!(
+                broken(&document).contains(name),
+                "{what}: {name} in {document:#}"
+            );
         }
-        assert!(document.to_string().contains(sentence), "{what}: {document:#}");
+        assert!(
+            document.to_string().contains(sentence),
+            "{what}: {document:#}"
+        );
     }
     // Whoever changes a verdict and the hashes with it is contradicted by the measurements.
     let mut manifest: Value = serde_json::from_str(&lines[last]).unwrap();
     manifest["verdicts"][0]["verdict"] = "clear".into();
     manifest["verdicts"][0]["findings"][0]["verdict"] = "clear".into();
     let verdicts = manifest["verdicts"].to_string();
-    let hashes: Vec<String> = lines[..last].iter().map(|l| line_hash(l.as_bytes())).collect();
+    let hashes: Vec<String> = lines[..last]
+        .iter()
+        .map(|l| line_hash(l.as_bytes()))
+        .collect();
     let forged = format!(
         "{{\"schema\":\"hoofbeat.manifest/1\",\"lines\":{},\"bundle\":\"{}\",\"verdicts\":{verdicts}}}",
         serde_json::to_string(&hashes).unwrap(),
@@ -173,7 +191,11 @@ fn whatever_was_done_to_it_is_noticed() {
     let path = folder.path().join("forged.jsonl").display().to_string();
     std::fs::write(&path, lines[..last].join("\n") + "\n" + &forged + "\n").unwrap();
     let (exit, document) = verified(&path);
-    assert_eq!((exit, broken(&document)), (1, vec!["verdict"]), "{document:#}");
+    assert_eq!(
+        (exit, broken(&document)),
+        (1, vec!["verdict"]),
+        "{document:#}"
+    );
 }
 
 #[test]
@@ -193,7 +215,10 @@ fn plain_archives_stay_readable_and_are_no_bundles() {
     for file in [&plain, &prose, &absent] {
         let output = hoofbeat(&["verify", file]);
         assert_eq!(status(&output), 3, "{file}: {output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(file.as_str()), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(file.as_str()),
+            "{output:?}"
+        );
         assert!(output.stdout.is_empty());
     }
 }
@@ -237,7 +262,12 @@ fn judged(target: &str, measurements: &[Measurement]) -> Judged {
 }
 
 fn written(measurements: &[Measurement], judged: Judged, addresses: Addresses) -> (Vec<u8>, bool) {
-    let header = Header::new("hoofbeat test", Value::Null, "2026-11-22T00:00:00Z".into(), addresses);
+    let header = Header::new(
+        "hoofbeat test",
+        Value::Null,
+        "2026-11-22T00:00:00Z".into(),
+        addresses,
+    );
     let mut file = Vec::new();
     let mut writer = Writer::begin(&mut file, &header).unwrap();
     let same = writer.keep(measurements, judged).unwrap();
@@ -318,11 +348,19 @@ fn visit(key: &str) -> WitnessVisit {
 #[test]
 fn a_signature_that_does_not_hold_and_a_foreign_key_are_noticed() {
     let measurements = [around(Body::Witness(visit("a2V5")), "m1")];
-    let (file, _) = written(&measurements, judged("mx.example.org", &measurements), Addresses::Full);
+    let (file, _) = written(
+        &measurements,
+        judged("mx.example.org", &measurements),
+        Addresses::Full,
+    );
     let bundle = bundle::read(file.as_slice()).unwrap();
     let with = |standing: Standing, named: Option<&dyn Fn(&str) -> bool>| {
         let verification = bundle::verify(&bundle, &|visit| visit.standing = standing, named);
-        let check = verification.checks.iter().find(|c| c.name == "witness").unwrap();
+        let check = verification
+            .checks
+            .iter()
+            .find(|c| c.name == "witness")
+            .unwrap();
         assert_eq!(verification.holds, check.holds, "{verification:#?}");
         check.holds
     };
@@ -343,7 +381,107 @@ fn a_signature_that_does_not_hold_and_a_foreign_key_are_noticed() {
     let path = folder.path().join("visit.jsonl").display().to_string();
     std::fs::write(&path, file).unwrap();
     let (exit, document) = verified(&path);
-    assert_eq!((exit, broken(&document)), (1, vec!["witness"]), "{document:#}");
+    assert_eq!(
+        (exit, broken(&document)),
+        (1, vec!["witness"]),
+        "{document:#}"
+    );
+}
+
+/// A visit whose report is really signed, and the key as its operator would publish it.
+fn signed_visit() -> (WitnessVisit, String) {
+    use base64::{
+        Engine as _,
+        engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    };
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let report = hoofbeat_observation::Report {
+        schema: hoofbeat_observation::witness::REPORT_SCHEMA.to_owned(),
+        tool: "hoofbeat test".to_owned(),
+        session: "s1".to_owned(),
+        nonce: "00".to_owned(),
+        started: 1_795_000_000,
+        client: "192.0.2.0".parse().unwrap(),
+        shortened: true,
+        statement: "a test".to_owned(),
+        certificate: Default::default(),
+        connections: Vec::new(),
+        dropped: 0,
+    };
+    let bytes = serde_json::to_vec(&report).unwrap();
+    let signed = [b"hoofbeat witness report\0".as_slice(), &bytes].concat();
+    let mut visit = visit(&STANDARD.encode(pair.public_key()));
+    visit.report = Some(SignedReport {
+        signature: STANDARD.encode(pair.sign(&signed)),
+        key: STANDARD.encode(pair.public_key()),
+        bytes,
+    });
+    (visit, URL_SAFE_NO_PAD.encode(pair.public_key()))
+}
+
+#[test]
+fn a_real_signature_is_checked_against_the_named_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (visit, key) = signed_visit();
+    let path = folder.path().join("visit.jsonl").display().to_string();
+    let check = |visit: &WitnessVisit, options: &[&str]| {
+        let measurements = [around(Body::Witness(visit.clone()), "m1")];
+        let (file, _) = written(
+            &measurements,
+            judged("mx.example.org", &measurements),
+            Addresses::Shortened,
+        );
+        std::fs::write(&path, file).unwrap();
+        let mut arguments = vec!["verify"];
+        arguments.extend(options);
+        arguments.push(&path);
+        let output = hoofbeat(&arguments);
+        (
+            status(&output),
+            stdout(&output).replace("\n                   ", " "),
+        )
+    };
+    let (exit, text) = check(&visit, &[]);
+    assert_eq!(exit, 0, "{text}");
+    assert!(
+        text.contains(&format!("is signed by {key}")) && text.contains("with --key"),
+        "{text}"
+    );
+    let (exit, text) = check(&visit, &["--key", &key]);
+    assert_eq!(exit, 0, "{text}");
+    let other = "A".repeat(43);
+    let (exit, text) = check(&visit, &["--key", &other]);
+    assert!(
+        exit == 1 && text.contains("no key that was named"),
+        "{text}"
+    );
+    let changed = |change: fn(&mut SignedReport)| {
+        let mut visit = visit.clone();
+        change(visit.report.as_mut().unwrap());
+        visit
+    };
+    for (change, sentence) in [
+        (
+            (|report| report.bytes[30] ^= 1) as fn(&mut SignedReport),
+            "does not belong to it",
+        ),
+        (|report| report.bytes.truncate(40), "is cut off"),
+    ] {
+        let (exit, text) = check(&changed(change), &[]);
+        assert!(exit == 1 && text.contains(sentence), "{text}");
+    }
+    let mut elsewhere = visit.clone();
+    elsewhere.nonce = "11".to_owned();
+    let (exit, text) = check(&elsewhere, &[]);
+    assert!(exit == 1 && text.contains("another session"), "{text}");
+    let mut pinned = visit.clone();
+    pinned.pinned = Some("AAAA".to_owned());
+    let (exit, text) = check(&pinned, &[]);
+    assert!(
+        exit == 1 && text.contains("another key than the expected"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -360,7 +498,11 @@ fn captures_and_reports_are_written_out_and_nothing_is_overwritten() {
         around(Body::Capture(capture), "../m2"),
         around(Body::Witness(visit("a2V5")), "m3"),
     ];
-    let (file, _) = written(&measurements, judged("mx.example.org", &measurements), Addresses::Full);
+    let (file, _) = written(
+        &measurements,
+        judged("mx.example.org", &measurements),
+        Addresses::Full,
+    );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("b.jsonl").display().to_string();
     std::fs::write(&path, file).unwrap();
@@ -376,7 +518,13 @@ fn captures_and_reports_are_written_out_and_nothing_is_overwritten() {
     names.sort();
     assert_eq!(
         names,
-        ["line-3.pcapng", "m1.pcapng", "m3.report.json", "m3.report.key", "m3.report.sig"]
+        [
+            "line-3.pcapng",
+            "m1.pcapng",
+            "m3.report.json",
+            "m3.report.key",
+            "m3.report.sig"
+        ]
     );
     assert_eq!(std::fs::read(into.join("m1.pcapng")).unwrap().len(), 5);
     let again = extract();
@@ -450,7 +598,12 @@ fn first_hops_are_those_near_the_client() {
     // The second trace begins in the middle of the path.
     let measurements = [
         around(
-            trace(&[(1, "192.168.1.1"), (2, "203.0.113.1"), (3, "203.0.113.9"), (4, "8.8.4.4")]),
+            trace(&[
+                (1, "192.168.1.1"),
+                (2, "203.0.113.1"),
+                (3, "203.0.113.9"),
+                (4, "8.8.4.4"),
+            ]),
             "m1",
         ),
         around(trace(&[(4, "8.8.4.4"), (5, "9.9.9.9")]), "m2"),
@@ -463,9 +616,15 @@ fn first_hops_are_those_near_the_client() {
         ("8.8.4.4", "8.8.4.4"),
         ("9.9.9.9", "9.9.9.9"),
     ] {
-        assert_eq!(shortener.address(address.parse().unwrap()).to_string(), wanted);
+        assert_eq!(
+            shortener.address(address.parse().unwrap()).to_string(),
+            wanted
+        );
     }
     let short = shortener.measurement(&measurements[0]).unwrap();
     let text = archive::write(&short).unwrap();
-    assert!(text.contains("\"192.168.1.0\"") && !text.contains("192.168.1.1"), "{text}");
+    assert!(
+        text.contains("\"192.168.1.0\"") && !text.contains("192.168.1.1"),
+        "{text}"
+    );
 }

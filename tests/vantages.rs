@@ -37,7 +37,11 @@ fn archive(scenario: &str, name: &str, vantage: Option<&str>, folder: &Path) -> 
     let raw = folder.join("raw.jsonl").display().to_string();
     let url = lab.url();
     let mut arguments = vec!["check", "--no-controls", "--ca", &ca, "--archive", &raw];
-    arguments.extend(vantage.into_iter().flat_map(|vantage| ["--vantage", vantage]));
+    arguments.extend(
+        vantage
+            .into_iter()
+            .flat_map(|vantage| ["--vantage", vantage]),
+    );
     arguments.push(&url);
     hoofbeat(&arguments);
     let port = url.rsplit(':').next().unwrap();
@@ -56,7 +60,12 @@ fn archive(scenario: &str, name: &str, vantage: Option<&str>, folder: &Path) -> 
 fn each_place_gets_its_document_and_knows_of_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let cafe = archive("clean-postfix", "cafe", Some("laptop@cafe"), folder.path());
-    let mobile = archive("cisco-asa-gen2", "mobile", Some("laptop@mobile"), folder.path());
+    let mobile = archive(
+        "cisco-asa-gen2",
+        "mobile",
+        Some("laptop@mobile"),
+        folder.path(),
+    );
     let alone = documents(&hoofbeat(&["explain", "--json", &mobile]));
     let output = hoofbeat(&["explain", "--json", &cafe, &mobile]);
     assert_eq!(status(&output), 2, "{output:?}");
@@ -66,12 +75,19 @@ fn each_place_gets_its_document_and_knows_of_the_others() {
         let network = document["vantage"]["network"].as_str().unwrap();
         assert_eq!(document["vantage"]["host"], "laptop");
         assert_eq!(document["target"], "mx.example.org");
-        let verdict = if network == "cafe" { "clear" } else { "interference" };
+        let verdict = if network == "cafe" {
+            "clear"
+        } else {
+            "interference"
+        };
         assert_eq!(document["overall"]["verdict"], verdict, "{network}");
         // Both files have an m1; what is cited is told apart.
         for evidence in document["findings"][0]["evidence"].as_array().unwrap() {
             let cited = evidence["measurement"].as_str().unwrap();
-            assert!(["cafe:m", "mobile:m"].iter().any(|p| cited.starts_with(p)), "{cited}");
+            assert!(
+                ["cafe:m", "mobile:m"].iter().any(|p| cited.starts_with(p)),
+                "{cited}"
+            );
         }
     }
     let together = both
@@ -86,9 +102,18 @@ fn each_place_gets_its_document_and_knows_of_the_others() {
     let text = hoofbeat(&["explain", &cafe, &mobile]);
     let text = String::from_utf8_lossy(&text.stdout);
     let table: Vec<&str> = text.lines().take(3).collect();
-    assert!(table[0].starts_with("FROM") && table[0].contains("VERDICT"), "{text}");
-    assert!(table[1].starts_with("laptop@cafe") && table[1].contains("clear"), "{text}");
-    assert!(table[2].contains("interference") && table[2].contains("capability-masked"), "{text}");
+    assert!(
+        table[0].starts_with("FROM") && table[0].contains("VERDICT"),
+        "{text}"
+    );
+    assert!(
+        table[1].starts_with("laptop@cafe") && table[1].contains("clear"),
+        "{text}"
+    );
+    assert!(
+        table[2].contains("interference") && table[2].contains("capability-masked"),
+        "{text}"
+    );
     assert!(text.contains("From laptop@mobile:"), "{text}");
 }
 
@@ -96,7 +121,12 @@ fn each_place_gets_its_document_and_knows_of_the_others() {
 fn archives_of_one_place_are_one_case_and_nameless_places_are_called_by_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let first = archive("clean-postfix", "first", Some("laptop@cafe"), folder.path());
-    let second = archive("clean-postfix", "second", Some("laptop@cafe"), folder.path());
+    let second = archive(
+        "clean-postfix",
+        "second",
+        Some("laptop@cafe"),
+        folder.path(),
+    );
     let together = documents(&hoofbeat(&["explain", "--json", &first, &second]));
     assert_eq!(together.len(), 1, "{together:#?}");
     assert_eq!(together[0]["connections"], 2);
@@ -106,7 +136,10 @@ fn archives_of_one_place_are_one_case_and_nameless_places_are_called_by_their_fi
         .iter()
         .map(|document| document["vantage"]["name"].as_str().unwrap())
         .collect();
-    assert!(names.contains(&"laptop@cafe") && names.contains(&"train"), "{names:?}");
+    assert!(
+        names.contains(&"laptop@cafe") && names.contains(&"train"),
+        "{names:?}"
+    );
     // One file alone is named by nobody.
     let alone = documents(&hoofbeat(&["explain", "--json", &nameless]));
     assert_eq!(alone[0]["vantage"]["name"], Value::Null);
@@ -118,7 +151,11 @@ fn archives_of_one_place_are_one_case_and_nameless_places_are_called_by_their_fi
     let twice = documents(&hoofbeat(&["explain", "--json", &first, &copy]));
     let evidence = twice[0]["findings"][0]["evidence"].as_array().unwrap();
     let cited = |e: &Value| e["measurement"].as_str().unwrap().to_owned();
-    assert!(evidence.iter().all(|e| cited(e).starts_with("first:") || cited(e).starts_with("first-2:")));
+    assert!(
+        evidence
+            .iter()
+            .all(|e| cited(e).starts_with("first:") || cited(e).starts_with("first-2:"))
+    );
 }
 
 #[test]
@@ -127,9 +164,18 @@ fn groups_of_evidence_can_be_left_out() {
     let file = archive("cisco-asa-gen2", "kept", None, folder.path());
     let whole = documents(&hoofbeat(&["explain", "--json", &file]));
     let without = documents(&hoofbeat(&[
-        "explain", "--json", "--leave-out", "G1", "--leave-out", "G2", &file,
+        "explain",
+        "--json",
+        "--leave-out",
+        "G1",
+        "--leave-out",
+        "G2",
+        &file,
     ]));
-    assert_eq!(without[0]["overall"]["verdict"], whole[0]["overall"]["verdict"]);
+    assert_eq!(
+        without[0]["overall"]["verdict"],
+        whole[0]["overall"]["verdict"]
+    );
     assert_ne!(
         without[0]["findings"][0]["location"]["posterior"],
         whole[0]["findings"][0]["location"]["posterior"]
@@ -143,16 +189,38 @@ fn what_is_typed_wrongly_is_sixty_four() {
     for arguments in [
         &["check", "--engine", "raw", "smtp://127.0.0.1:1"][..],
         &["check", "--prefixes", "/dev/null", "smtp://127.0.0.1:1"],
-        &["check", "--server-name", "example.org", "smtp://127.0.0.1:1"],
+        &[
+            "check",
+            "--server-name",
+            "example.org",
+            "smtp://127.0.0.1:1",
+        ],
         &["check", "--no-witness-http", "smtp://127.0.0.1:1"],
         &["check", "--witness", "not a witness", "smtp://127.0.0.1:1"],
-        &["check", "--witness", "c2hvcnQ@127.0.0.1", "smtp://127.0.0.1:1"],
+        &[
+            "check",
+            "--witness",
+            "c2hvcnQ@127.0.0.1",
+            "smtp://127.0.0.1:1",
+        ],
         &["check", "--vantage", "@", "smtp://127.0.0.1:1"],
         &["check", "--vantage", "a\nb@c", "smtp://127.0.0.1:1"],
-        &["check", "--archive", "/no/such/folder/file", "smtp://127.0.0.1:1"],
+        &[
+            "check",
+            "--archive",
+            "/no/such/folder/file",
+            "smtp://127.0.0.1:1",
+        ],
         &["trace"],
         &["trace", "--engine", "magic", "smtp://127.0.0.1:1"],
-        &["trace", "--prefixes", "/no/such/file", "--archive", &unused, "smtp://127.0.0.1:1"],
+        &[
+            "trace",
+            "--prefixes",
+            "/no/such/file",
+            "--archive",
+            &unused,
+            "smtp://127.0.0.1:1",
+        ],
         &["trace", "smtp://127.0.0.1:1", "smtp://127.0.0.1:2"],
         &["explain", "--leave-out", "G12", "file"],
         &["explain", "--leave-out", "masks", "file"],
@@ -161,7 +229,13 @@ fn what_is_typed_wrongly_is_sixty_four() {
     ] {
         let output = hoofbeat(arguments);
         assert_eq!(status(&output), 64, "{arguments:?}: {output:?}");
-        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}: {output:?}");
+        assert!(
+            !output.stderr.is_empty() && output.stdout.is_empty(),
+            "{arguments:?}: {output:?}"
+        );
     }
-    assert!(!Path::new(&unused).exists(), "nothing is written before everything is understood");
+    assert!(
+        !Path::new(&unused).exists(),
+        "nothing is written before everything is understood"
+    );
 }

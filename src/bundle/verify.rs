@@ -194,28 +194,34 @@ fn witnessed(
         any = true;
         signature(visit);
         let key = visit.report.as_ref().map(|report| report.key.as_str());
-        let is_foreign = key.zip(is_named).is_some_and(|(key, is_named)| !is_named(key));
+        let is_foreign = key
+            .zip(is_named)
+            .is_some_and(|(key, is_named)| !is_named(key));
         let host = &visit.host;
         let key = key.map(as_named).unwrap_or_default();
         let (holds, found) = match visit.standing {
-            Standing::Signed if is_foreign => {
-                (false, format!("{host} signed with {key}, which is no key that was named"))
-            }
+            Standing::Signed if is_foreign => (
+                false,
+                format!("{host} signed with {key}, which is no key that was named"),
+            ),
             Standing::Signed => (true, format!("the report of {host} is signed by {key}")),
             Standing::Absent => (true, format!("{host} gave no report, and none is claimed")),
             Standing::Unchecked => (false, format!("the report of {host} was not checked")),
             Standing::WrongKey => (
                 false,
-                format!("the report of {host} is signed by {key}, another key than the expected one"),
+                format!(
+                    "the report of {host} is signed by {key}, another key than the expected one"
+                ),
             ),
             Standing::Forged => (
                 false,
                 format!("the signature under the report of {host} does not belong to it"),
             ),
             Standing::CutOff => (false, format!("the report of {host} is cut off")),
-            Standing::OtherSession => {
-                (false, format!("the report of {host} is about another session"))
-            }
+            Standing::OtherSession => (
+                false,
+                format!("the report of {host} is about another session"),
+            ),
         };
         if is_foreign {
             // Somebody else's signature proves nothing here.
@@ -239,7 +245,9 @@ fn witnessed(
 
 /// A key as witnesses are named by it: the alphabet of RFC 4648 §5, without padding.
 fn as_named(key: &str) -> String {
-    key.trim_end_matches('=').replace('+', "-").replace('/', "_")
+    key.trim_end_matches('=')
+        .replace('+', "-")
+        .replace('/', "_")
 }
 
 fn verdicts(bundle: &Bundle, measurements: &[Measurement], checks: &mut Vec<Check>) {
@@ -349,7 +357,8 @@ fn unknowable(bundle: &Bundle, measurements: &[Measurement], key_named: bool) ->
     );
     if has_capture {
         unknown.push(
-            "whether the packets were on the wire: a capture of one side alone can be made up".to_owned(),
+            "whether the packets were on the wire: a capture of one side alone can be made up"
+                .to_owned(),
         );
     }
     if bundle.header.addresses == Addresses::Shortened {

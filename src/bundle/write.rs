@@ -5,7 +5,9 @@
 use hoofbeat_observation::{Measurement, archive};
 use std::io::{self, Write};
 
-use super::{Addresses, Header, Judged, MANIFEST_SCHEMA, Manifest, Shortener, bundle_hash, line_hash};
+use super::{
+    Addresses, Header, Judged, MANIFEST_SCHEMA, Manifest, Shortener, bundle_hash, line_hash,
+};
 
 /// A bundle in the making.
 #[derive(Debug)]

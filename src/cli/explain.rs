@@ -76,7 +76,10 @@ pub(super) fn run(typed: &typed::Explain) -> Result<u8, Stop> {
             render::print(&format!("\nFrom {}:\n", place(&answer.vantage)));
         }
         if !several {
-            answer.vantage.name = answer.measurements.first().and_then(|m| m.vantage.name.clone());
+            answer.vantage.name = answer
+                .measurements
+                .first()
+                .and_then(|m| m.vantage.name.clone());
         }
         show(&answer, output);
     }

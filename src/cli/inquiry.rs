@@ -1,32 +1,27 @@
 //! Where the loop closes: plan → probe → diagnose → open questions → plan, bounded in rounds, time and
 //! connections. It decides *whether* a question is asked; what an answer means is the judge's.
 
+mod place;
+
 use hoofbeat_diagnosis::{Case, Diagnosis, Question, Settings, diagnose};
 use hoofbeat_net::Families;
 use hoofbeat_observation::{
-    Answered, Body, Measurement, Method, Role, Scheme, Service, Standing, Vantage,
-    Variation,
+    Answered, Body, Measurement, Method, Role, Scheme, Service, Vantage, Variation,
 };
 use hoofbeat_probe::{
     Ask, Context, Control, Run, Target, built_in_controls, control_asks, discover,
     negative_control, policy_facts, run, sibling_asks,
-    path::TraceProgress,
-    witness::{VisitSettings, visit},
 };
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     progress::Step,
-    settings::{
-        CONTROLS, Controls, InquirySettings, LEAST_FOR_A_ROUND, NETWORK_SCHEMES, ROUNDS,
-    },
-    tracing::{MOST_TRACED, Tracing, When},
+    settings::{CONTROLS, Controls, InquirySettings, LEAST_FOR_A_ROUND, NETWORK_SCHEMES, ROUNDS},
+    tracing::When,
 };
 
 /// The judge's name for the plain dialogue.
 const BASELINE: &str = "baseline";
-/// What is not run where raw sockets are not to be had; the trace itself is.
-const RAW_ENGINE: &str = "raw-engine";
 
 /// What one inquiry found, and what it cost.
 pub(super) struct Answer {
@@ -78,6 +73,7 @@ pub(super) async fn inquire(
     if settings.tracing.when == When::Always && inquiry.trace_targets().await {
         diagnosis = inquiry.settle().await;
     }
+    inquiry.tell_engine(&mut diagnosis);
     inquiry.tell_address();
     Answer {
         target: typed.to_owned(),
@@ -105,7 +101,9 @@ impl Inquiry<'_> {
                 .push((BASELINE.to_owned(), format!("{service}: {why}")));
         }
         let asks = discovery.asks.clone();
-        let ports = asks.iter().map(|ask| (ask.service.scheme, ask.service.port));
+        let ports = asks
+            .iter()
+            .map(|ask| (ask.service.scheme, ask.service.port));
         let visit = self.visit(ports.collect());
         let on_step = |step: hoofbeat_probe::Progress<'_>| (self.progress)(Step::Dialogue(step));
         let (ran, facts, visited) = tokio::join!(
@@ -137,152 +135,6 @@ impl Inquiry<'_> {
         );
         self.take(ran);
         self.measurements.extend(visited);
-    }
-
-    /// The visit to the cooperating server that the user named; nothing where none was.
-    async fn visit(&self, mut ports: Vec<(Scheme, u16)>) -> Vec<Measurement> {
-        let Some(visiting) = &self.settings.witness else {
-            return Vec::new();
-        };
-        // A server on an odd port says what happens there; the usual port says what happens to mail.
-        let usual = ports.clone().into_iter();
-        ports.extend(usual.map(|(scheme, _)| (scheme, scheme.default_port())));
-        let mut seen = BTreeSet::new();
-        ports.retain(|port| !port.0.is_implicit_tls() && seen.insert(*port));
-        let settings = VisitSettings {
-            schemes: ports,
-            http: visiting.http,
-            server_names: visiting.server_names.clone(),
-            shorten: visiting.shorten,
-            trace: self.settings.tracing.when != When::Never,
-        };
-        let on_step = |step: hoofbeat_probe::Progress<'_>| (self.progress)(Step::Dialogue(step));
-        visit(&visiting.name, &settings, self.context, &on_step).await
-    }
-
-    /// Traces those of the target's services that were not yet traced, the one that mail servers use first. Returns
-    /// whether there was one.
-    async fn trace_targets(&mut self) -> bool {
-        let mut services: Vec<Service> = Vec::new();
-        for measurement in &self.measurements {
-            if let Some(dialogue) = measurement.dialogue()
-                && dialogue.role == Role::Target
-                && !services.contains(&dialogue.service)
-            {
-                services.push(dialogue.service.clone());
-            }
-        }
-        services.sort_by_key(|service| service.scheme != Scheme::Smtp);
-        services.retain(|service| !self.asked.contains(&Question::Trace(service.clone())));
-        for service in &services {
-            let question = Question::Trace(service.clone());
-            self.trace(&question, service).await;
-            self.asked.insert(question);
-        }
-        if self.has_news() {
-            self.look_around().await;
-        }
-        !services.is_empty()
-    }
-
-    /// Traces one service, unless something forbids it, which is noted.
-    async fn trace(&mut self, question: &Question, service: &Service) {
-        let traced = self.asked.iter();
-        let traced = traced.filter(|q| matches!(q, Question::Trace(_))).count();
-        let hindrance = match self.settings.tracing.when {
-            When::Never => Some("packets with a limited TTL were not allowed (--trace)"),
-            When::Asked | When::Always if service.address.is_none() => {
-                Some("the service has no address")
-            }
-            When::Asked | When::Always if traced >= MOST_TRACED => {
-                Some("two services of this target were traced; name this one to trace it")
-            }
-            When::Asked | When::Always => Tracing::hindrance(&self.settings.route),
-        };
-        if let Some(why) = hindrance {
-            self.decline(question, why);
-            return;
-        }
-        if let Some(why) = &self.settings.tracing.without_raw {
-            let told = (RAW_ENGINE.to_owned(), why.clone());
-            if !self.declined.contains(&told) {
-                self.declined.push(told);
-            }
-        }
-        let controls = self.controls(service.scheme, service.port).await;
-        let controls: Vec<Service> = controls.into_iter().map(|ask| ask.service).collect();
-        let on_step = |step: TraceProgress<'_>| (self.progress)(Step::Trace(step));
-        let tracing = &self.settings.tracing;
-        let traces = tracing
-            .trace(service, &controls, self.context, &on_step)
-            .await;
-        self.measurements.extend(traces);
-    }
-
-    /// One record of what is known of all addresses that were met so far, by us and by a witness that traced back.
-    async fn look_around(&mut self) {
-        let mut traces: Vec<Measurement> = Vec::new();
-        for measurement in &self.measurements {
-            match &measurement.body {
-                Body::Trace(_) => traces.push(measurement.clone()),
-                Body::Witness(visit) if visit.standing == Standing::Signed => {
-                    let report = visit.report.as_ref().and_then(|signed| signed.read());
-                    let witnessed = report.into_iter().flat_map(|report| report.connections);
-                    traces.extend(witnessed.filter_map(|connection| {
-                        Some(Measurement {
-                            body: Body::Trace(connection.trace?),
-                            ..measurement.clone()
-                        })
-                    }));
-                }
-                _ => {}
-            }
-        }
-        if traces.is_empty() {
-            return;
-        }
-        self.measurements
-            .retain(|m| !matches!(m.body, Body::Surroundings(_)));
-        let tracing = &self.settings.tracing;
-        let mut around = tracing.surroundings(&traces, self.context).await;
-        if let Body::Surroundings(known) = &mut around.body {
-            known.public = known.public.or(self.seen_from_outside());
-            let unknown = |public: &IpAddr| known.addresses.iter().all(|f| f.address != *public);
-            let public = known.public.filter(unknown);
-            known.addresses.extend(public.map(|public| tracing.fact(public)));
-        }
-        self.measurements.push(around);
-    }
-
-    /// Whether something was traced since the surroundings were recorded.
-    fn has_news(&self) -> bool {
-        let last = |is: fn(&Body) -> bool| self.measurements.iter().rposition(|m| is(&m.body));
-        last(|body| matches!(body, Body::Trace(_))) > last(|body| matches!(body, Body::Surroundings(_)))
-    }
-
-    /// Our address as a witness saw it.
-    fn seen_from_outside(&self) -> Option<IpAddr> {
-        self.measurements
-            .iter()
-            .filter_map(Measurement::visit)
-            .filter(|visit| visit.standing == Standing::Signed)
-            .find_map(|visit| Some(visit.report.as_ref()?.read()?.client))
-    }
-
-    /// Every measurement tells our address towards the world, where it is known: places are told apart by it.
-    fn tell_address(&mut self) {
-        let own = self
-            .measurements
-            .iter()
-            .filter_map(Measurement::dialogue)
-            .filter_map(|dialogue| dialogue.connect.local.as_ref()?.parse().ok())
-            .map(|local: std::net::SocketAddr| local.ip())
-            .find(|address| !is_local(*address));
-        if let Some(address) = self.seen_from_outside().or(own) {
-            for measurement in &mut self.measurements {
-                measurement.vantage.address.get_or_insert(address);
-            }
-        }
     }
 
     /// Judges, asks what the judge asks, and judges again.
@@ -497,26 +349,6 @@ pub(super) fn connections(measurements: &[Measurement]) -> usize {
             _ => 0,
         })
         .sum()
-}
-
-/// Addresses that do not tell one network from another.
-fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                || v6.is_unspecified()
-        }
-    }
 }
 
 /// The judge's name for the test that a variation carries out.

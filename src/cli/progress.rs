@@ -52,7 +52,12 @@ impl Line {
                 format!("tracing the path to {}", ask.service)
             }
             Step::Trace(TraceProgress::Traced(ask, trace)) => {
-                let hop = trace.probes.iter().map(|probe| probe.ttl).max().unwrap_or(0);
+                let hop = trace
+                    .probes
+                    .iter()
+                    .map(|probe| probe.ttl)
+                    .max()
+                    .unwrap_or(0);
                 format!("{}: {:?} as far as hop {hop}", ask.service, trace.method)
             }
             Step::Trace(TraceProgress::Ended(ask)) => format!("{}: traced", ask.service),

@@ -7,9 +7,7 @@ use hoofbeat_probe::{
     witness::WitnessName,
 };
 use hoofbeat_session::ClientName;
-use std::{
-    fs::File, io::BufWriter, net::SocketAddr, path::Path, sync::Arc, time::Duration,
-};
+use std::{fs::File, io::BufWriter, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use super::{
     Stop,
@@ -180,9 +178,7 @@ fn resolve(
 ) -> Result<CheckSettings, Stop> {
     let times = if when == When::Never { 1 } else { WITH_TRACING };
     let bounds = Bounds {
-        timeout: typed
-            .timeout
-            .unwrap_or(TIMEOUT_SECONDS * u64::from(times)),
+        timeout: typed.timeout.unwrap_or(TIMEOUT_SECONDS * u64::from(times)),
         max_connections: typed
             .max_connections
             .unwrap_or(CONNECTIONS_PER_SERVER * times),

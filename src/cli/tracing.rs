@@ -112,7 +112,10 @@ impl Tracing {
 
     /// What the local table knows of one address.
     pub(super) fn fact(&self, address: IpAddr) -> AddressFact {
-        let known = self.prefixes.as_ref().and_then(|table| table.lookup(address));
+        let known = self
+            .prefixes
+            .as_ref()
+            .and_then(|table| table.lookup(address));
         AddressFact {
             address,
             asn: known.map(|(asn, _)| asn),

@@ -28,8 +28,7 @@ pub(super) fn run(typed: &typed::Verify) -> Result<u8, Stop> {
         .map_err(bundle::BundleError::from)
         .and_then(|stream| bundle::read(BufReader::with_capacity(1 << 16, stream)))
         .map_err(|error| Stop::unreadable(format!("{name} {error}")))?;
-    let is_named =
-        |key: &str| Key::from_base64(key).is_some_and(|signer| keys.contains(&signer));
+    let is_named = |key: &str| Key::from_base64(key).is_some_and(|signer| keys.contains(&signer));
     let named: Option<&dyn Fn(&str) -> bool> = if keys.is_empty() {
         None
     } else {
@@ -46,7 +45,10 @@ pub(super) fn run(typed: &typed::Verify) -> Result<u8, Stop> {
             .map_err(|error| Stop::bug(format!("verify: {error}")))?;
         render::print(&format!("{line}\n"));
     } else {
-        let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+        let written: Vec<String> = written
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         render::print(&text(&name.to_string(), &verification, &written));
     }
     Ok(if verification.holds { 0 } else { BROKEN })

@@ -167,7 +167,17 @@ fn strong(bench: &Bench<'_, '_>, weighed: &Weighed) -> Vec<Question> {
     let open = match opinion.verdict {
         Verdict::Interference => !settled,
         Verdict::Inconclusive => opinion.mechanism.is_some() && opinion.state.is_some(),
-        _ => false,
+        // Somebody nearer may have said it in the server's words.
+        Verdict::Server => {
+            weighed.confidence > Confidence::Established
+                && matches!(
+                    opinion.mechanism,
+                    Some(Mechanism::NotOffered | Mechanism::TlsUnavailable)
+                )
+        }
+        // Who closes the port?
+        Verdict::Unreachable => bench.service.port == bench.service.scheme.default_port(),
+        Verdict::Clear => false,
     };
     if !open || bench.is_text() {
         return Vec::new();

@@ -57,7 +57,16 @@ pub(crate) fn finding(finding: &Finding, reason: &str, suspected: Option<Mechani
                     ));
                 }
             }
-            class => out.push_str(&format!("; most likely {}", place(class))),
+            class => {
+                out.push_str(&format!("; most likely {}", place(class)));
+                // On a border the other side is said in the same breath.
+                if finding.location.segment.is_some()
+                    && finding.location.probability < 0.80
+                    && let Some((_, second)) = leaders(finding)
+                {
+                    out.push_str(&format!(", else {}", place(second)));
+                }
+            }
         }
     }
     if finding.verdict == Verdict::Clear

@@ -3,12 +3,17 @@
 //! A changed quote shows where bytes were still whole and where they no longer were: a stretch of the path, never
 //! one router. It must not know how packets were sent. Methods: tracebox (Detal et al., IMC 2013), CenTrace (CoNEXT 2022).
 
+mod answered;
 pub(crate) mod changepoint;
 pub(crate) mod place;
 mod quote;
 mod reading;
 pub(crate) mod reverse;
+mod rewritten;
+mod silent;
+mod terminated;
 pub(crate) mod walk;
+mod wire;
 
 use alloc::{string::String, vec::Vec};
 use core::net::IpAddr;

@@ -3,7 +3,9 @@
 //! Only a signed report counts. It must not know how signatures are checked, nor where the box is.
 
 mod compare;
+mod dialogue;
 mod errands;
+mod packets;
 pub(crate) mod testimony;
 
 use alloc::{string::String, vec::Vec};

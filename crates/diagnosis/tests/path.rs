@@ -153,10 +153,19 @@ fn positions_along_the_path() {
         assert_eq!(segment(&finding), Some((hop - 1, hop)));
         finding.location
     };
-    // Between two networks, either may own it.
-    assert_eq!(place(2).class, L::Undetermined);
-    assert_eq!(place(4).class, L::Undetermined);
-    assert_eq!(place(5).class, L::Undetermined);
+    // Between two networks either may own it: the likelier is said, and never that it is likely.
+    for (hop, leader, other) in [
+        (2, L::AccessNetwork, "local-network"),
+        (4, L::AccessNetwork, "transit"),
+        (5, L::ServerEdge, "transit"),
+    ] {
+        let found = place(hop);
+        assert_eq!(found.class, leader, "{found:?}");
+        assert!(
+            found.probability < 0.8 && found.posterior[other] > 0.0,
+            "{found:?}"
+        );
+    }
     // The interface carried it whole, so it is not this host.
     assert_eq!(place(1).class, L::LocalNetwork);
     // Behind the last router that quotes: in front of the server.
@@ -490,16 +499,30 @@ fn a_proxy_ends_the_port_nearer_than_others() {
     // As far away as the other port by the TTL of its answers: only the way there was shortened.
     let mut shortened = near(2);
     for probe in &mut shortened[0].probes {
-        probe.answers.iter_mut().filter(|answer| answer.what == connected).for_each(|answer| answer.ttl = Some(59));
+        probe
+            .answers
+            .iter_mut()
+            .filter(|answer| answer.what == connected)
+            .for_each(|answer| answer.ttl = Some(59));
     }
     let finding = judge(&traced(plain(), shortened.clone()));
     assert!(finding.verdict != Verdict::Interference && !weighs(&finding, "terminated-early"));
     // Without those TTLs it is a hint, and no accusation.
-    shortened[0].probes.iter_mut().flat_map(|probe| &mut probe.answers).for_each(|answer| answer.ttl = None);
+    shortened[0]
+        .probes
+        .iter_mut()
+        .flat_map(|probe| &mut probe.answers)
+        .for_each(|answer| answer.ttl = None);
     let finding = judge(&traced(plain(), shortened));
-    assert!(finding.verdict != Verdict::Interference && weighs(&finding, "terminated-early"), "{finding:#?}");
+    assert!(
+        finding.verdict != Verdict::Interference && weighs(&finding, "terminated-early"),
+        "{finding:#?}"
+    );
     // Another port that is silent in the end, but whose SYNs die further out, tells as well.
-    let silent = [syns(25, Role::Target, Some(2), &connected, 1), syns(443, Role::Sibling, None, &connected, 4)];
+    let silent = [
+        syns(25, Role::Target, Some(2), &connected, 1),
+        syns(443, Role::Sibling, None, &connected, 4),
+    ];
     assert_eq!(segment(&judge(&traced(masked(), silent))), Some((1, 2)));
     // The same hop for both ports: nothing.
     let same = [
@@ -513,14 +536,33 @@ fn a_proxy_ends_the_port_nearer_than_others() {
 #[test]
 fn a_bad_certificate_from_a_nearer_end_is_no_operators_mistake() {
     use hoofbeat_observation::InvalidReason;
-    let scene = || Scene::new().talk(inside(postfix().starttls(GO).invalid(InvalidReason::SelfSigned, "CN=mx.example.org", 7)));
+    let scene = || {
+        Scene::new().talk(inside(postfix().starttls(GO).invalid(
+            InvalidReason::SelfSigned,
+            "CN=mx.example.org",
+            7,
+        )))
+    };
     assert_eq!(judge(&scene()).mechanism, Some(M::CertificateInvalid));
     let connected = Answered::Connected;
-    let near = [syns(25, Role::Target, Some(2), &connected, 1), syns(443, Role::Sibling, Some(6), &connected, 5)];
+    let near = [
+        syns(25, Role::Target, Some(2), &connected, 1),
+        syns(443, Role::Sibling, Some(6), &connected, 5),
+    ];
     let finding = judge(&traced(scene(), near));
-    assert_eq!((finding.verdict, finding.mechanism), (Verdict::Interference, Some(M::TlsIntercepted)), "{finding:#?}");
-    let same = [syns(25, Role::Target, Some(6), &connected, 5), syns(443, Role::Sibling, Some(6), &connected, 5)];
-    assert_eq!(judge(&traced(scene(), same)).mechanism, Some(M::CertificateInvalid));
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::TlsIntercepted)),
+        "{finding:#?}"
+    );
+    let same = [
+        syns(25, Role::Target, Some(6), &connected, 5),
+        syns(443, Role::Sibling, Some(6), &connected, 5),
+    ];
+    assert_eq!(
+        judge(&traced(scene(), same)).mechanism,
+        Some(M::CertificateInvalid)
+    );
 }
 
 #[test]

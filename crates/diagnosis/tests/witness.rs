@@ -176,24 +176,65 @@ fn tls_with_the_witness_may_end_at_somebody_else_or_die() {
     use hoofbeat_observation::{HandshakeOutcome, InvalidReason};
     let visit = Visit::default();
     let mut report = visit.body();
-    let Body::Witness(signed) = &mut report else { unreachable!() };
+    let Body::Witness(signed) = &mut report else {
+        unreachable!()
+    };
     let told = signed.report.as_mut().unwrap();
     let mut inner = told.read().unwrap();
     // SHA-256 of the leaf that `scene::certificate` makes for key 1: DER 30 01.
     inner.certificate = Some("e8b8f9f6a7b3d9a2".into());
     told.bytes = serde_json::to_vec(&inner).unwrap();
-    let bad = || Scene::new().talk(inside(postfix().starttls(GO).invalid(InvalidReason::UnknownIssuer, "CN=Some CA", 9)));
-    let other = bad().body(surroundings(true)).talk(visit.talk().invalid(InvalidReason::UnknownIssuer, "CN=Some CA", 9)).body(report);
+    let bad = || {
+        Scene::new().talk(inside(postfix().starttls(GO).invalid(
+            InvalidReason::UnknownIssuer,
+            "CN=Some CA",
+            9,
+        )))
+    };
+    let other = bad()
+        .body(surroundings(true))
+        .talk(
+            visit
+                .talk()
+                .invalid(InvalidReason::UnknownIssuer, "CN=Some CA", 9),
+        )
+        .body(report);
     let finding = judge(&other.measurements);
-    assert!(weighs(&finding, "witness-tampered"), "{:?}", finding.location);
-    assert_eq!((finding.verdict, finding.mechanism), (Verdict::Interference, Some(M::TlsIntercepted)), "{finding:#?}");
+    assert!(
+        weighs(&finding, "witness-tampered"),
+        "{:?}",
+        finding.location
+    );
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::TlsIntercepted)),
+        "{finding:#?}"
+    );
     // Cut with the witness too.
     let reset = || postfix().starttls(GO).dies(HandshakeOutcome::Reset);
-    let scene = || Scene::new().talk(reset()).talk(reset().variation(hoofbeat_observation::Variation::Repeat));
-    let cut = scene().body(surroundings(true)).talk(visit.talk().dies(HandshakeOutcome::Reset)).body(visit.body());
+    let scene = || {
+        Scene::new()
+            .talk(reset())
+            .talk(reset().variation(hoofbeat_observation::Variation::Repeat))
+    };
+    let cut = scene()
+        .body(surroundings(true))
+        .talk(visit.talk().dies(HandshakeOutcome::Reset))
+        .body(visit.body());
     let (before, after) = (judge(&scene().measurements), judge(&cut.measurements));
     assert!(weighs(&after, "witness-tampered"));
-    assert!(after.location.posterior.get("server-edge").copied().unwrap_or(0.0) < 0.1, "{:?} {:?}", before.location, after.location);
+    assert!(
+        after
+            .location
+            .posterior
+            .get("server-edge")
+            .copied()
+            .unwrap_or(0.0)
+            < 0.1,
+        "{:?} {:?}",
+        before.location,
+        after.location
+    );
 }
 
 #[test]
@@ -360,13 +401,27 @@ fn both_ways_together_name_the_node_where_they_meet() {
         ),
         (&"to-server".into(), &"to-client".into())
     );
-    // On a border the two directions tell whose it is: the home router.
-    let visit = Visit {
+    // On a border the way back tells whose it is: the home router, which is hop 1 and does both.
+    let forward = || Body::Trace(Road::changed_at(2).sweep());
+    let alone = Visit {
         trace: Some(backward(None)),
         ..Visit::masked()
     };
-    let border = visited(masked(), &visit).body(Body::Trace(Road::changed_at(2).sweep()));
-    assert_eq!(judge(&border.measurements).location.class, L::Undetermined);
+    let border = judge(&visited(masked(), &alone).body(forward()).measurements);
+    assert!(border.location.probability < 0.8, "{:?}", border.location);
+    let mut back = backward(Some(4));
+    // No router on the way back receives it changed any more: it happens behind the last one, in our own network.
+    back.probes.retain(|probe| probe.ttl < 4);
+    let visit = Visit {
+        trace: Some(back),
+        ..Visit::masked()
+    };
+    let pinned = judge(&visited(masked(), &visit).body(forward()).measurements);
+    assert!(
+        pinned.location.probability < 0.8,
+        "nothing changed at a hop that was asked: {:?}",
+        pinned.location
+    );
 }
 
 #[test]

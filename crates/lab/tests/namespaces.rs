@@ -101,7 +101,7 @@ fn hop(from: &Node, to: IpAddr, ttl: u32) -> Option<IpAddr> {
         mouth.send_to(b"who?", (to, 33434)).expect("sent");
         // The standard library's receiving works on any datagram socket.
         let ears = UdpSocket::from(ears);
-        let until = Instant::now() + Duration::from_millis(700);
+        let until = Instant::now() + Duration::from_millis(1500);
         loop {
             let left = until.checked_duration_since(Instant::now())?;
             ears.set_read_timeout(Some(left.max(Duration::from_millis(1))))

@@ -7,7 +7,8 @@ mod authority;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use authority::{
-    A, AAAA, CNAME, DNSKEY, DS, MX, Reply, SOA, SRV, Signer, TLSA, TXT, Zone, mx, name, serve, srv,
+    A, AAAA, CNAME, DNSKEY, DS, MX, PTR, Reply, SOA, SRV, Signer, TLSA, TXT, Zone, mx, name, serve,
+    srv,
 };
 use hoofbeat_net::{Clock, Resolver};
 use hoofbeat_observation::{DnsStatus, FailureKind, Lookup, Question, Record};
@@ -63,7 +64,8 @@ async fn every_question_is_answered() {
             "_25._tcp.mx.example.org",
             TLSA,
             &[vec![3, 1, 1, 0xab, 0xcd]],
-        );
+        )
+        .answer("1.2.0.192.in-addr.arpa", PTR, &[name("R1.example.org")]);
     for (asked, question, records) in [
         (
             "Example.ORG.",
@@ -105,6 +107,11 @@ async fn every_question_is_answered() {
             "_25._tcp.mx.example.org",
             Question::Tlsa,
             vec![Record::Tlsa(vec![3, 1, 1, 0xab, 0xcd])],
+        ),
+        (
+            "1.2.0.192.in-addr.arpa",
+            Question::Ptr,
+            vec![Record::Ptr("r1.example.org".into())],
         ),
     ] {
         let found = lookup(zone.clone(), asked, question).await;

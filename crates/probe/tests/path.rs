@@ -435,19 +435,3 @@ fn a_blocked_port_is_told_from_a_far_one() {
         assert!(target(&measurements, Method::Sweep).is_empty());
     });
 }
-
-#[test]
-fn numbers() {
-    inside("numbers", || {
-        for i in 0..8 {
-        let chain = Chain::build(4);
-        chain.serve(Server::Refuses);
-        chain.filter(2, "forward", "0", "meta l4proto { tcp, icmp } numgen random mod 100 < 10 drop");
-        let m = chain.trace(Engine::Raw, 4);
-        for t in target(&m, Method::Sweep) {
-            let sw = t.probes.iter().filter(|p| !p.answers.iter().any(|a| matches!(a.what, Answered::Reply{..}))).count();
-            eprintln!("NUM {i} loss {:?} {:?} {:?} probes {} unanswered {sw}", t.failure.as_ref().map(|f| &f.raw), t.started, t.ended, t.probes.len());
-        }
-        }
-    });
-}

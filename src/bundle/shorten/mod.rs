@@ -1,7 +1,7 @@
 //! Who measured, made less exact: the client's own addresses and its first hops are cut to /24 and /48 before a
 //! bundle is written, wherever they stand: in fields, in packets and quotes, and in the words of dialogues.
 //!
-//! What is cut: own addresses, those that the world sees of us, private and link-local ones, and routers up to and
+//! What is cut: own addresses, those that the world sees of us and servers tell, private and link-local ones, and routers up to and
 //! including the first one with a public address. What is never cut: addresses of the services that were asked, and
 //! loopback. A witness's report is signed and stays as it is (it was shortened before signing), and so do the words
 //! that were exchanged with the witness, for both ends of those are compared. Names by which a server greets us are
@@ -44,6 +44,9 @@ impl Shortener {
                 Body::Dialogue(dialogue) => {
                     meant.extend(host(dialogue.connect.local.as_deref()));
                     spared.extend(dialogue.service.address);
+                    if !matches!(dialogue.role, Role::Witness { .. }) {
+                        meant.extend(told(&dialogue.transcript));
+                    }
                 }
                 Body::Trace(trace) => {
                     meant.extend(host(trace.local.as_deref()));
@@ -165,15 +168,13 @@ impl Shortener {
                     Answered::TimeExceeded { from, quote }
                     | Answered::Unreachable { from, quote, .. } => {
                         *from = self.address(*from);
-                        match quote {
-                            Some(Quote {
-                                begins: QuoteBegins::Ip,
-                                bytes,
-                            }) => {
-                                packet::shorten(bytes, self);
-                            }
-                            // A quote that begins with the TCP header holds no address.
-                            Some(_) | None => {}
+                        // A quote that begins with the TCP header holds no address.
+                        if let Some(Quote {
+                            begins: QuoteBegins::Ip,
+                            bytes,
+                        }) = quote
+                        {
+                            packet::shorten(bytes, self);
                         }
                     }
                     Answered::Reply { bytes } => {
@@ -230,6 +231,28 @@ impl Shortener {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// Addresses that a server names: how it sees us (`Hello dsl.example [192.0.2.57]`, `421 too many connections from
+/// 192.0.2.57`), which behind a NAT is the only place where that stands. What else it names loses little.
+fn told(transcript: &Transcript) -> BTreeSet<IpAddr> {
+    let mut stream: Vec<u8> = Vec::new();
+    for chunk in transcript.of(Direction::ToClient) {
+        stream.extend(&chunk.bytes);
+    }
+    let may_be_a_clients = |address: IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_unspecified() && !v4.is_broadcast(),
+        // Global unicast: `::` alone stands in many a program's name.
+        IpAddr::V6(v6) => v6.segments()[0] >> 13 == 1 || is_private(v6.into()),
+    };
+    let found = text::find(&stream, &may_be_a_clients).into_iter();
+    // Not backwards, nor with hyphens: an address that is written as one.
+    let as_written = found.filter(|one| {
+        let written = stream.get(one.at.clone()).unwrap_or_default();
+        let written: Option<IpAddr> = String::from_utf8_lossy(written).parse().ok();
+        written.is_some_and(|address| address.to_canonical() == one.address)
+    });
+    as_written.map(|one| one.address).collect()
 }
 
 /// Routers up to and including the first with a public address; by hop, of all traces together, for some traces begin

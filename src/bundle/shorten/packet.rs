@@ -105,7 +105,14 @@ impl Layer {
                 IpAddr::V4(short) => &short.octets(),
                 IpAddr::V6(short) => &short.octets(),
             };
-            replace(packet, self.start, self.start + offset, bytes, &sums, around);
+            replace(
+                packet,
+                self.start,
+                self.start + offset,
+                bytes,
+                &sums,
+                around,
+            );
         }
         match self.protocol {
             _ if self.headless => {}
@@ -228,12 +235,16 @@ mod tests {
                 let header = ip.header().to_header();
                 header.header_checksum == header.calc_header_checksum()
                     && tcp.checksum()
-                        == tcp.calc_checksum_ipv4(header.source, header.destination).unwrap()
+                        == tcp
+                            .calc_checksum_ipv4(header.source, header.destination)
+                            .unwrap()
             }
             etherparse::NetSlice::Ipv6(ip) => {
                 let header = ip.header().to_header();
                 tcp.checksum()
-                    == tcp.calc_checksum_ipv6(header.source, header.destination).unwrap()
+                    == tcp
+                        .calc_checksum_ipv6(header.source, header.destination)
+                        .unwrap()
             }
             etherparse::NetSlice::Arp(_) => false,
         }
@@ -252,7 +263,10 @@ mod tests {
     fn right_checksums_stay_right_and_wrong_ones_wrong() {
         let greeting: &[u8] = b"EHLO [192.0.2.57]\r\n";
         let mut packet = tcp_v4(greeting);
-        assert_eq!(shorten(&mut packet, &shortener()), "192.0.2.57".parse().ok());
+        assert_eq!(
+            shorten(&mut packet, &shortener()),
+            "192.0.2.57".parse().ok()
+        );
         assert_eq!(source(&packet), "192.0.2.0".parse().ok());
         assert!(packet.ends_with(b"EHLO [192.0.2.00]\r\n") && is_whole(&packet));
         let mut damaged = tcp_v4(greeting);
@@ -286,7 +300,10 @@ mod tests {
             panic!()
         };
         let header = icmp.header();
-        assert_eq!(header.icmp_type.calc_checksum(icmp.payload()), header.checksum);
+        assert_eq!(
+            header.icmp_type.calc_checksum(icmp.payload()),
+            header.checksum
+        );
         assert!(is_whole(icmp.payload()));
         let traces = |needle: &[u8]| packet.windows(needle.len()).any(|w| w == needle);
         assert!(!traces(&[192, 0, 2, 57]) && !traces(b"192.0.2.57"));

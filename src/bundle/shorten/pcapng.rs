@@ -48,7 +48,8 @@ pub(super) fn shorten(file: &mut [u8], shortener: &Shortener) {
                 });
             }
             ENHANCED => {
-                let link = number(file, body, is_little).and_then(|n| links.get(n as usize).copied());
+                let link =
+                    number(file, body, is_little).and_then(|n| links.get(n as usize).copied());
                 let captured = number(file, body + 12, is_little).unwrap_or(0) as usize;
                 frame(file, body + 20, captured, at + length, link, shortener);
             }

@@ -120,7 +120,11 @@ fn version_6(text: &[u8], is_meant: &dyn Fn(IpAddr) -> bool) -> Vec<Found> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < text.len() {
-        let length = text.iter().skip(at).take_while(|byte| is_part(byte)).count();
+        let length = text
+            .iter()
+            .skip(at)
+            .take_while(|byte| is_part(byte))
+            .count();
         let run = at..at + length;
         at = run.end + 1;
         let mut from = run.start;
@@ -169,7 +173,8 @@ fn longest(text: &[u8], run: Range<usize>, is_meant: &dyn Fn(IpAddr) -> bool) ->
 /// The digits of an IPv6 address behind its first 48 bits; of an embedded IPv4 address the last number.
 fn hidden_groups(written: &str, start: usize) -> Vec<Range<usize>> {
     if let Some(last) = written.rfind('.') {
-        return vec![start + last + 1..start + written.len()];
+        let octet = start + last + 1..start + written.len();
+        return Vec::from([octet]);
     }
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut from = 0;
@@ -220,8 +225,14 @@ mod tests {
                 "250 mx Hello dsl-192-0-2-00.isp.example [192.0.2.00], pleased",
             ),
             ("57.2.0.192.in-addr.arpa", "00.2.0.192.in-addr.arpa"),
-            ("192.0.2.58 192.0.2.5 192.0.2.571", "192.0.2.58 192.0.2.5 192.0.2.571"),
-            ("EHLO [IPv6:2001:db8:1:2::57]", "EHLO [IPv6:2001:db8:1:0::00]"),
+            (
+                "192.0.2.58 192.0.2.5 192.0.2.571",
+                "192.0.2.58 192.0.2.5 192.0.2.571",
+            ),
+            (
+                "EHLO [IPv6:2001:db8:1:2::57]",
+                "EHLO [IPv6:2001:db8:1:0::00]",
+            ),
             ("[2001:0DB8:1:2:0:0:0:57]:25", "[2001:0DB8:1:0:0:0:0:00]:25"),
             ("from 2001:db8::9: ok", "from 2001:db8::0: ok"),
             ("::ffff:192.0.2.57", "::ffff:192.0.2.00"),

@@ -158,7 +158,10 @@ impl Drawn<'_> {
             let _ = writeln!(out, "{}", line.trim_end());
         }
         if open.is_some() {
-            let _ = writeln!(out, "        {rule} changed before the end of the path {rule}");
+            let _ = writeln!(
+                out,
+                "        {rule} changed before the end of the path {rule}"
+            );
         }
         let _ = writeln!(out, "        {end}");
     }
@@ -175,7 +178,9 @@ fn destination(finding: &Finding) -> String {
 }
 
 fn cells(hop: &Hop, has_quotes: bool, signs: Signs) -> [String; 4] {
-    let address = hop.address.map_or_else(|| "*".to_owned(), |a| a.to_string());
+    let address = hop
+        .address
+        .map_or_else(|| "*".to_owned(), |a| a.to_string());
     let system = hop.asn.map(|asn| format!("AS{asn}"));
     let name = [system, hop.holder.clone(), hop.name.clone()];
     let name: Vec<String> = name.into_iter().flatten().collect();

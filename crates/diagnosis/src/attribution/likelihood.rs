@@ -48,6 +48,8 @@ pub(crate) enum State {
     Odd,
     /// The command was seen to be changed, answered or swallowed on the way, on this very flow.
     Altered,
+    /// The command left this host's interface as something else than it was written, or not at all.
+    AlteredHere,
 }
 
 impl State {
@@ -86,6 +88,8 @@ impl State {
             // expert: a server does not change what is on its way to it; what is left to it are mistaken quotes. The
             // others keep their shares of `NoTls`.
             Self::Altered => [0.02, 0.01, 0.60, 0.21, 0.09, 0.07],
+            // expert: what a capture can miss.
+            Self::AlteredHere => [0.01, 0.01, 0.02, 0.02, 0.04, 0.90],
         }
     }
 }
@@ -496,6 +500,7 @@ mod tests {
             State::Closed,
             State::Odd,
             State::Altered,
+            State::AlteredHere,
         ] {
             let sum: f64 = state.prior().iter().sum();
             assert!((sum - 1.0).abs() < 1e-9, "{state:?} sums to {sum}");

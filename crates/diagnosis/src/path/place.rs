@@ -163,14 +163,12 @@ impl Nodes {
             };
             let far_share = match acts {
                 Acts::InPassing => 0.5,
-                Acts::AsEnd => 0.85,
+                Acts::AsEnd => 0.92,
             };
             for ((place, near), far) in sum.iter_mut().zip(near).zip(far) {
                 *place += mass * (near * (1.0 - far_share) + far * far_share);
             }
         }
-        // The stretch that ends at the server is in front of it, whoever else's link it is; the stretch that begins
-        // here is this host's or its network's.
         let total: f64 = sum.iter().sum();
         if total > 0.0 {
             sum.map(|place| place / total)

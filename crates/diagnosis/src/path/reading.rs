@@ -4,7 +4,9 @@
 
 use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
 use core::net::IpAddr;
-use hoofbeat_observation::{Answer, Answered, Method, Payload, Probe, Quote, QuoteBegins, Trace};
+use hoofbeat_observation::{
+    Answer, Answered, Engine, Method, Payload, Probe, Quote, QuoteBegins, Trace,
+};
 use hoofbeat_session::{ByteRange, Direction, bytes::printable};
 
 use super::quote::{Arrival, Comparison, Packet, Sent, compare};
@@ -330,10 +332,19 @@ fn read_probe<'a>(trace: &'a Trace, probe: &'a Probe, step: u32, side: &mut Side
             Answered::Closed => Word::Closed,
         };
         // On a standing connection the packet comes again with the full TTL: what is answered then tells no distance.
-        let late = match probe.restored {
-            Some(restored) => answer.at >= restored,
-            None => exceeded && trace.method == Method::Sweep,
-        };
+        // And nothing is answered before it was asked.
+        // And nothing is answered before it was asked, nor by what an earlier command left behind: where packets are
+        // captured, an answer to this one was.
+        let left_behind = trace.engine == Engine::Raw
+            && trace.method == Method::Sweep
+            && word == Word::Reply
+            && answer.ttl.is_none();
+        let late = answer.at < probe.at
+            || left_behind
+            || match probe.restored {
+                Some(restored) => answer.at >= restored,
+                None => exceeded && trace.method == Method::Sweep,
+            };
         if late {
             side.answered_late = true;
         } else {

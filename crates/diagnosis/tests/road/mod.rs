@@ -264,7 +264,9 @@ pub fn syns(port: u16, role: Role, end: Option<u8>, word: &Answered, routers_unt
                     .map(|what| Answer {
                         at: Elapsed::from_millis(u64::from(ttl) * 5),
                         // Sent with 64 by whoever is at that hop.
-                        ttl: end.filter(|_| what == Answered::Connected).map(|end| 65 - end),
+                        ttl: end
+                            .filter(|_| what == Answered::Connected)
+                            .map(|end| 65 - end),
                         what,
                     })
                     .into_iter()

@@ -168,6 +168,44 @@ fn make(spot: &Spot, habits: &Habits) -> Result<Node, ChainError> {
     Ok(node)
 }
 
+/// A question for a neighbour's link address that is asked before the cable is seen to be plugged in is lost. Usually it
+/// is asked again after a second, which a measurement would take for a property of the path.
+fn ask_often(
+    spot: &Spot,
+    node: &Node,
+    which: impl Fn(&Interface) -> bool,
+) -> Result<(), ChainError> {
+    let addressed = spot
+        .interfaces
+        .iter()
+        .filter(|one| one.addresses.is_some() && which(one));
+    let names: Vec<String> = addressed.map(|one| one.name.clone()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let place = spot.name.clone();
+    let set = move || {
+        for name in names {
+            for family in ["ipv4", "ipv6"] {
+                for (setting, value) in [("retrans_time_ms", "20"), ("mcast_solicit", "50")] {
+                    let path = format!("/proc/sys/net/{family}/neigh/{name}/{setting}");
+                    fs::write(&path, value).map_err(|cause| ChainError::Setting {
+                        name: place.clone(),
+                        setting: path,
+                        value,
+                        cause,
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    };
+    node.inside(set).map_err(|cause| ChainError::Namespace {
+        name: spot.name.clone(),
+        cause,
+    })?
+}
+
 /// Setting, value, and whether a kernel without it is unfit.
 fn settings(role: Role, rate_limited: bool) -> Vec<(&'static str, &'static str, bool)> {
     let mut settings = vec![
@@ -203,6 +241,7 @@ fn settings(role: Role, rate_limited: bool) -> Vec<(&'static str, &'static str, 
 }
 
 fn furnish(plan: &Plan, spot: &Spot, node: &Node, habits: &Habits) -> Result<(), ChainError> {
+    ask_often(spot, node, |interface| interface.ports.is_empty())?;
     let mut lines = "link set lo up\n".to_owned();
     for interface in &spot.interfaces {
         describe(interface, spot.role, &mut lines);
@@ -219,6 +258,8 @@ fn furnish(plan: &Plan, spot: &Spot, node: &Node, habits: &Habits) -> Result<(),
         }
     }
     tool::ip(Some(node), &lines)?;
+    // These exist only now.
+    ask_often(spot, node, |interface| !interface.ports.is_empty())?;
     if plan.nat && spot.name == "home" {
         tool::nft(node, TRANSLATION)?;
     }

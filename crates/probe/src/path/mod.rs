@@ -23,6 +23,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -54,6 +55,9 @@ const MOST_CONTROLS: usize = 2;
 /// Connections of one service that are swept: two paths, a third where they disagree.
 const SWEEPS: usize = 2;
 const MOST_SWEEPS: usize = 3;
+
+/// A service that took so long gets no further connection: its path loses much, or its server is slow.
+const ENOUGH: Duration = Duration::from_secs(20);
 
 /// Which engine is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -324,6 +328,7 @@ async fn commands(
         traces.push(trace);
     }
     let mut known = Known::default();
+    let began = bench.context.now();
     let mut sweeps: Vec<Trace> = Vec::new();
     while sweeps.len() < MOST_SWEEPS {
         let Some(_permit) = bench.admit(address).await else {
@@ -339,7 +344,8 @@ async fn commands(
         sweeps.push(trace);
         // A session that a lossy path broke gets one successor.
         let broken = sweeps.iter().filter(|sweep| sweep.failure.is_some());
-        if broken.count() > 1 || (!broke && !wants_another(bench, reach, &sweeps, &known)) {
+        let long = bench.context.now().since(began) > ENOUGH;
+        if long || broken.count() > 1 || (!broke && !wants_another(bench, reach, &sweeps, &known)) {
             break;
         }
     }

@@ -28,6 +28,9 @@ const MOST_REFUSED: usize = 8;
 /// The same for IMAP, POP3 and ManageSieve: Dovecot hangs up at the third command that it does not know.
 const MOST_REFUSED_BY_MAILBOXES: usize = 2;
 
+/// Times that one hop is asked on one connection while it says nothing.
+const MOST_TRIES: usize = 3;
+
 /// TTLs at which a command that never gets through is sent again on one connection; the waits double.
 const MOST_RETRANSMITTED: usize = 5;
 
@@ -139,24 +142,27 @@ pub(super) fn agree(one: &Trace, other: &Trace) -> bool {
         .all(|(place, what)| other.get(place).is_none_or(|there| there == what))
 }
 
-/// The control command at every hop; those that said nothing now although they had answered SYNs, once more.
+/// The control command at every hop; those that said nothing now although they had answered SYNs, again.
 async fn controls(
     standing: &mut Standing<'_>,
     reach: Reach<'_>,
     probes: &mut Vec<Probe>,
 ) -> Result<(), Failure> {
-    let mut spared = Vec::new();
-    for ttl in 1..=reach.end {
-        let (probe, after) = standing.limited(ttl, Payload::Control).await;
-        if probe.answers_before_restored().next().is_none() && reach.hops.contains(&ttl) {
-            spared.push(ttl);
+    let mut wanted: Vec<u8> = (1..=reach.end).collect();
+    for attempt in 0..MOST_TRIES {
+        let mut spared = Vec::new();
+        for ttl in wanted {
+            if attempt > 0 {
+                tokio::time::sleep(BREATHER).await;
+            }
+            let (probe, after) = standing.limited(ttl, Payload::Control).await;
+            let is_silent = probe.answers_before_restored().next().is_none();
+            if is_silent && reach.hops.contains(&ttl) {
+                spared.push(ttl);
+            }
+            goes_on(standing, probe, after, probes)?;
         }
-        goes_on(standing, probe, after, probes)?;
-    }
-    for ttl in spared {
-        tokio::time::sleep(BREATHER).await;
-        let (probe, after) = standing.limited(ttl, Payload::Control).await;
-        goes_on(standing, probe, after, probes)?;
+        wanted = spared;
     }
     Ok(())
 }
@@ -238,7 +244,7 @@ async fn tests(
         // A hop that told of the control and not of this has told enough for one second.
         let spared = |ttl: &u8| {
             let told = control(*ttl).is_some_and(expired);
-            here.get(ttl) == Some(&None) && told && probes_at(probes, *ttl) < 2
+            here.get(ttl) == Some(&None) && told && probes_at(probes, *ttl) < MOST_TRIES
         };
         let ttl = if !standing.has_quotes() && known.effects.is_empty() {
             // Where nothing happened to it before the last hop, nothing did.

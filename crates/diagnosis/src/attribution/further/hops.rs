@@ -1,0 +1,367 @@
+//! What hops add: a change, a proxy, a blocked port, a command that never left.
+//!
+//! They may prove that a refusal is not the server's; they never accuse without a dialogue in which STARTTLS failed.
+//! It must not know how a place is named.
+
+use alloc::format;
+use hoofbeat_observation::Engine;
+use hoofbeat_session::Outcome;
+
+use super::{Further, LEAST_INDIRECT, in_the_clear, place_row};
+use crate::{
+    Encryption, LocationClass, Mechanism, Segment, Verdict,
+    attribution::{
+        Weighing,
+        likelihood::{CLASSES, Group, LEAST, Observation, Row, State, TERMINATED},
+    },
+    bench::Bench,
+    evidence,
+    judge::Opinion,
+    path::{
+        place::{Places, leading},
+        walk::{Change, Intact, Kind, Walk},
+    },
+};
+
+/// A place is plain from this share on: no border, no doubt between two.
+const PLAIN: f64 = 0.80;
+
+impl Further {
+    pub(super) fn walk(&mut self, bench: &Bench<'_, '_>, walk: &Walk, opinion: &mut Opinion) {
+        self.unsteady = walk.unsteady;
+        if walk.never_left && walk.change.as_ref().is_none_or(|change| !change.first_hop) {
+            self.never_left(bench, opinion);
+        } else if let Some(change) = &walk.change {
+            self.change(bench, walk, change, opinion);
+        } else if let Some(intact) = &walk.intact
+            && in_the_clear(opinion.mechanism)
+        {
+            self.raw_hops = walk.report.engine == Engine::Raw;
+            self.intact(bench, intact, opinion);
+        }
+        // A proxy on this host would end other ports as well; what edits on this host does not.
+        if walk.same_end && !self.facts.wire_differs {
+            self.push(bench, Observation::SameTerminator);
+        }
+        if walk.unsteady {
+            opinion.innocent.extend(walk.innocent.iter().cloned());
+        }
+    }
+
+    /// Something happens on the path.
+    fn change(
+        &mut self,
+        bench: &Bench<'_, '_>,
+        walk: &Walk,
+        change: &Change,
+        opinion: &mut Opinion,
+    ) {
+        let ends = change.kind == Kind::Terminated;
+        let group = if ends { Group::Terminator } else { Group::Path };
+        let relevant = match change.kind {
+            Kind::Terminated => true,
+            Kind::Blocked => opinion.mechanism == Some(Mechanism::PortBlocked),
+            _ => in_the_clear(opinion.mechanism),
+        };
+        if bench.leaves_out(group) || !relevant {
+            return;
+        }
+        let corroborated = corroborates(bench, change.kind, opinion);
+        // A box that changes the command says nothing where the command was accepted: then the sweep and the
+        // dialogues met different things.
+        if !ends && change.kind != Kind::Blocked && !corroborated {
+            opinion.innocent.push("hops tell of something that the dialogues do not bear out: STARTTLS was answered there as by the server itself, so the hops are told and not weighed".into());
+            return;
+        }
+        opinion.evidence.extend(walk.evidence.iter().cloned());
+        if !walk.unsteady {
+            opinion.innocent.extend(walk.innocent.iter().cloned());
+        }
+        let row = if ends {
+            terminated_row(&change.places, change.direct)
+        } else {
+            place_row(
+                &change.places,
+                if change.direct { LEAST } else { LEAST_INDIRECT },
+            )
+        };
+        self.rows.push(Weighing {
+            group,
+            name: change.kind.name(),
+            row,
+        });
+        self.located(&change.places);
+        self.segment = Some(change.segment);
+        self.credible = Some(change.credible);
+        self.raw_hops = change.engine == Engine::Raw;
+        self.facts.first_hop = change.first_hop;
+        let direct = change.direct && !ends && change.kind != Kind::Blocked;
+        if direct {
+            self.facts.shown_in_session |= change.kind == Kind::Rewritten;
+
+            accuse(change, opinion);
+            self.wire(bench, walk, change, opinion);
+        } else if ends
+            && change.direct
+            && change.first_hop
+            && walk.syn_left
+            && self.push(bench, Observation::WireEqual)
+        {
+            // The SYN left, so who answered it is not on this host.
+            self.facts.wire_equal = true;
+        }
+        if ends
+            && change.direct
+            && leading(&change.places, PLAIN)
+                .is_some_and(|place| place != LocationClass::ServerEdge)
+        {
+            self.proxied = true;
+            if opinion.mechanism == Some(Mechanism::CertificateInvalid) {
+                // That operators bungle certificates explains nothing of one that is not theirs.
+                opinion.state = Some(State::Odd);
+            }
+            self.proposal = Some((
+                Mechanism::SessionProxied,
+                format!(
+                    "connections to this port end at hop {}, nearer than the server: something else answers in its place",
+                    change.segment.up_to_hop
+                ),
+            ));
+        }
+    }
+
+    /// What the interface carried: where something happens before the first hop already, it tells this host from what
+    /// stands next to it.
+    fn wire(&mut self, bench: &Bench<'_, '_>, walk: &Walk, change: &Change, opinion: &mut Opinion) {
+        let wire = match walk.wire {
+            None if walk.never_left => Some(false),
+            told => told,
+        };
+        match wire.filter(|same| *same || change.first_hop) {
+            Some(false) if self.push(bench, Observation::WireDiffers) => {
+                self.facts.wire_differs = true;
+                opinion.state = opinion.state.map(|_| State::AlteredHere);
+                // What leaves this host's interface changed was changed on this host, whatever box it looks like.
+                self.replace_places(&[0.0, 0.0, 0.0, 0.0, 1.0]);
+            }
+            Some(true) if self.push(bench, Observation::WireEqual) => {
+                self.facts.wire_equal = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Control commands leave the interface as they were written, and STARTTLS never does: hops cannot tell of what
+    /// they never got.
+    fn never_left(&mut self, bench: &Bench<'_, '_>, opinion: &mut Opinion) {
+        let group = Group::Path;
+        if bench.leaves_out(group) || !in_the_clear(opinion.mechanism) {
+            return;
+        }
+        let failed = bench.attempts().iter().any(|(_, step)| {
+            step.refused() || matches!(step.exchange.outcome, Outcome::TimedOut | Outcome::Reset)
+        });
+        // The server's own words are an answer to what arrived there: then the capture missed something.
+        let answered = opinion.observations.contains(&Observation::OwnRefusal);
+        if !failed || answered || !self.push(bench, Observation::WireDiffers) {
+            return;
+        }
+        self.proposal = Some((
+            Mechanism::CommandRewritten,
+            "STARTTLS does not leave this computer as it was written".into(),
+        ));
+        self.facts.wire_differs = true;
+        self.facts.first_hop = true;
+        self.raw_hops = true;
+        if opinion.verdict == Verdict::Interference && opinion.certain.is_none() {
+            opinion.state = Some(State::AlteredHere);
+        }
+        let host = [0.0, 0.0, 0.0, 0.0, 1.0];
+        self.rows.push(Weighing {
+            group,
+            name: "never-left-this-host",
+            row: place_row(&host, LEAST),
+        });
+        self.located(&host);
+        self.segment = Some(Segment {
+            after_hop: 0,
+            up_to_hop: 1,
+        });
+        opinion.evidence.push(evidence::whole(
+            bench.path_id(),
+            LocationClass::ThisHost,
+            "every control command was captured as it left this computer's interface, and STARTTLS never was: something on this computer took or changed it before",
+            "",
+        ));
+    }
+
+    /// STARTTLS arrives whole as far as hops tell.
+    fn intact(&mut self, bench: &Bench<'_, '_>, intact: &Intact, opinion: &mut Opinion) {
+        if bench.leaves_out(Group::Path) {
+            self.raw_hops = false;
+            return;
+        }
+        let rewritten = opinion.observations.iter().any(|observation| {
+            matches!(
+                observation,
+                Observation::AlteredEcho
+                    | Observation::LikeUnknownImpossible
+                    | Observation::SplitNoopFails
+            )
+        });
+        if rewritten {
+            // It is rewritten, and not up to there: so behind it.
+            self.rows.push(Weighing {
+                group: Group::Path,
+                name: "whole-up-to-there",
+                row: place_row(&intact.places, 2.0 * LEAST),
+            });
+            self.located(&intact.places);
+            self.segment = Some(intact.segment);
+            self.credible = Some(intact.credible);
+            opinion.evidence.push(evidence::whole(
+                bench.path_id(),
+                LocationClass::Undetermined,
+                format!("STARTTLS arrives whole at hop {}, the last that quotes it, and rewritten at the server: what rewrites it stands behind that hop", intact.hop),
+                "",
+            ));
+            return;
+        }
+        let refused = bench
+            .attempts()
+            .iter()
+            .any(|(hearing, step)| step.refused() && !hearing.is_ready(step));
+        if refused {
+            self.push(bench, Observation::CommandIntact);
+        }
+    }
+
+    /// Nobody answers: hops may show that a network, and not the server, closes the port.
+    pub(super) fn closed(&mut self, bench: &Bench<'_, '_>, opinion: &mut Opinion) {
+        let Some(walk) = &bench.path else {
+            return;
+        };
+        let Some(change) = walk.change.as_ref().filter(|change| {
+            change.kind == Kind::Blocked && !walk.unsteady && !bench.leaves_out(Group::Path)
+        }) else {
+            return;
+        };
+        opinion.evidence.extend(walk.evidence.iter().cloned());
+        opinion.state = Some(State::Closed);
+        self.segment = Some(change.segment);
+        self.credible = Some(change.credible);
+        self.raw_hops = change.engine == Engine::Raw;
+        let mut places = change.places;
+        if walk.syn_never_left && self.push(bench, Observation::WireDiffers) {
+            // What never left this host's interface was stopped on this host.
+            places = [0.0, 0.0, 0.0, 0.0, 1.0];
+            self.facts.wire_differs = true;
+        } else if change.first_hop && walk.syn_left && self.push(bench, Observation::WireEqual) {
+            self.facts.wire_equal = true;
+        }
+        self.located(&places);
+        self.rows.push(Weighing {
+            group: Group::Path,
+            name: change.kind.name(),
+            row: terminated_row(&places, true),
+        });
+        let [front, ..] = places;
+        if front > 1.0 - PLAIN {
+            opinion
+                .innocent
+                .push("a closed port near the server is the server's operator's own choice".into());
+            return;
+        }
+        opinion.verdict = Verdict::Interference;
+        opinion.mechanism = Some(Mechanism::PortBlocked);
+        opinion.encryption = Encryption::None;
+        opinion.certain = None;
+        opinion.next = None;
+        opinion.reason = format!(
+            "port {} is closed on the way, between hop {} and hop {}, while other ports of the address answer",
+            bench.service.port, change.segment.after_hop, change.segment.up_to_hop
+        );
+        opinion.innocent.push("a policy, not an attack: many providers and clouds close port 25 against spam, and say so in their terms".into());
+    }
+}
+
+/// The path shows that what fails is not the server's doing.
+fn accuse(change: &Change, opinion: &mut Opinion) {
+    let (mechanism, what) = match change.kind {
+        Kind::Rewritten => (Mechanism::CommandRewritten, "is changed on its way"),
+        Kind::Dropped => (Mechanism::CommandDropped, "is swallowed on its way"),
+        Kind::Reset => (
+            Mechanism::CommandDropped,
+            "is answered by cutting the connection, short of the server",
+        ),
+        _ => (
+            Mechanism::CommandRefused,
+            "is answered by something nearer than the server",
+        ),
+    };
+    if opinion.state.is_some() || opinion.certain.is_none() {
+        let verdict = opinion.verdict;
+        if matches!(verdict, Verdict::Server | Verdict::Inconclusive) {
+            opinion.verdict = Verdict::Interference;
+            opinion.mechanism = Some(mechanism);
+            opinion.encryption = Encryption::None;
+            opinion.certain = None;
+            opinion.reason = format!(
+                "STARTTLS {what}, between hop {} and hop {}",
+                change.segment.after_hop, change.segment.up_to_hop
+            );
+            opinion.innocent.push("the server may have no TLS besides; what is shown is that the command does not arrive as it was sent".into());
+        }
+        if opinion.verdict == Verdict::Interference && opinion.certain.is_none() {
+            opinion.state = Some(State::Altered);
+        }
+    }
+}
+
+/// Whether a dialogue shows the failure that hops explain.
+fn corroborates(bench: &Bench<'_, '_>, kind: Kind, opinion: &Opinion) -> bool {
+    if opinion
+        .observations
+        .iter()
+        .any(|observation| matches!(observation, Observation::OwnRefusal))
+    {
+        return false;
+    }
+    let attempts = bench.attempts();
+    let any = |wanted: &dyn Fn(&Outcome, bool) -> bool| {
+        attempts
+            .iter()
+            .any(|(_, step)| wanted(&step.exchange.outcome, step.refused()))
+    };
+    match kind {
+        Kind::Rewritten | Kind::Answered | Kind::Forged => {
+            any(&|_, refused| refused) || any(&|outcome, _| *outcome == Outcome::TimedOut)
+        }
+        Kind::Reset => any(&|outcome, _| matches!(outcome, Outcome::Reset | Outcome::Closed)),
+        Kind::Dropped => any(&|outcome, _| *outcome == Outcome::TimedOut),
+        Kind::Terminated | Kind::Blocked => true,
+    }
+}
+
+/// `P(the port ends nearer than others | class)`, over the places that it may end at. Where its answers came with
+/// the TTL of that distance, the place itself counts, and only in front of the server may it be the server's own;
+/// otherwise half of it may be a device that raises TTLs.
+fn terminated_row(places: &Places, with_ttl: bool) -> Row {
+    let mut row = [0.0; CLASSES];
+    for (table, share) in TERMINATED.iter().zip(places) {
+        for (value, of_place) in row.iter_mut().zip(table) {
+            *value += share * of_place;
+        }
+    }
+    if !with_ttl {
+        let most = row.iter().copied().fold(0.0, f64::max);
+        row.iter_mut().for_each(|value| *value += most / 2.0);
+        return row;
+    }
+    let [edge_of_server, edge_of_policy, edge, ..] = TERMINATED[0];
+    let mut placed = place_row(places, LEAST);
+    let front = places.first().copied().unwrap_or(0.0);
+    placed[0] = (front * edge_of_server / edge).max(LEAST / 2.0);
+    placed[1] = (front * edge_of_policy / edge).max(LEAST / 2.0);
+    placed
+}

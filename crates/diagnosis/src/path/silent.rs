@@ -1,0 +1,204 @@
+//! Packets that are heard of no more: a command that is swallowed, a port whose SYNs end on the way.
+//!
+//! Routers are silent for many reasons, so a silence counts only beside something like it that is told of. It must not
+//! know whose rule it is.
+
+use alloc::{format, vec::Vec};
+
+use super::{
+    changepoint::{ChangePoint, MISLABEL, MISLABEL_SILENCE},
+    place::Acts,
+    reading::{MOST_HOPS, Reading, Side, Word},
+    rewritten::merged,
+    terminated::passes_beyond,
+    walk::{Kind, Traced, Walk, control, routers, settle},
+};
+use crate::{Evidence, Mechanism, evidence};
+
+/// STARTTLS dies without a word where a control command's death is told.
+pub(super) fn dropped(traced: &Traced<'_>, walk: &mut Walk) {
+    let heard = |side: &Side<'_>| !side.voices.is_empty() || side.answered_late;
+    let hops = || traced.sweeps.iter().flat_map(|reading| reading.hops.iter());
+    // Not even the whole packet was ever answered, and control commands were.
+    if hops().any(|hop| heard(&hop.test)) || !hops().any(|hop| heard(&hop.control)) {
+        return;
+    }
+    let told: Vec<(&Reading<'_>, Vec<Option<bool>>)> = traced
+        .sweeps
+        .iter()
+        .map(|reading| (reading, silences(reading, traced)))
+        .collect();
+    let (flags, contradiction) = merged(&told);
+    let first = flags.iter().position(|flag| *flag == Some(true));
+    let Some(first) = first.filter(|_| !contradiction) else {
+        return;
+    };
+    // Whoever is heard of behind a silence was not swallowed at it.
+    if flags.iter().skip(first).any(|flag| *flag == Some(false)) {
+        return;
+    }
+    let Some(point) = ChangePoint::of(&flags, traced.distance, MISLABEL_SILENCE) else {
+        return;
+    };
+    let Some((reading, _)) = told.first() else {
+        return;
+    };
+    settle(
+        walk,
+        point,
+        Kind::Dropped,
+        Acts::InPassing,
+        true,
+        reading.trace.engine,
+    );
+    walk.evidence.push(evidence::whole(
+        reading.id,
+        Mechanism::CommandDropped,
+        format!("from TTL {} on nothing is heard of STARTTLS, where hops tell of a control command's end on the same connection", first + 1),
+        "",
+    ));
+    walk.innocent.push("routers limit how often they tell of such deaths; what speaks against it is that control packets beside these were told of, and that the whole command was never answered".into());
+}
+
+/// Where a control command is heard of and STARTTLS is not.
+pub(super) fn silences(reading: &Reading<'_>, traced: &Traced<'_>) -> Vec<Option<bool>> {
+    reading
+        .hops
+        .iter()
+        .take(usize::from(traced.distance))
+        .map(|read| {
+            let told = read.control.expired || !read.control.voices.is_empty();
+            match (told, read.test.expired, read.test.is_silent()) {
+                (_, true, _) => Some(false),
+                (true, false, true) => Some(true),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// The port's SYN dies, or is refused, where other ports' go on.
+pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
+    let Some(reading) = traced.syns.first() else {
+        return;
+    };
+    let connected = traced.syns.iter().any(|reading| {
+        reading.hops.iter().any(|hop| {
+            hop.control
+                .voices
+                .iter()
+                .any(|voice| voice.word == Word::Connected)
+        })
+    });
+    if connected {
+        return;
+    }
+    let supports = Mechanism::PortBlocked.into();
+    let port = reading.trace.service.port;
+    // Somebody says so.
+    let said = (1..=MOST_HOPS).zip(&reading.hops).find_map(|(hop, read)| {
+        let (from, code, step) = *read.control.unreachable.first()?;
+        Some((hop, from, code, step))
+    });
+    if let Some((hop, from, code, step)) = said
+        && let Some((_, further)) = passes_beyond(traced, hop)
+        && let Some(point) = ChangePoint::at(hop, traced.distance, MISLABEL)
+    {
+        settle(
+            walk,
+            point,
+            Kind::Blocked,
+            Acts::InPassing,
+            false,
+            reading.trace.engine,
+        );
+        // Who speaks is known by address: where that is a router of the path, the place is its.
+        let speaker = (1..traced.distance).find(|hop| {
+            routers(traced)
+                .get(usize::from(*hop) - 1)
+                .is_some_and(|addresses| addresses.contains(&from))
+        });
+        if let (Some(places), Some(change)) = (
+            speaker.and_then(|hop| walk.nodes.of_node(hop)),
+            walk.change.as_mut(),
+        ) {
+            change.places = places;
+        }
+        walk.evidence.push(Evidence {
+            claim: format!("{from} answers SYNs to port {port} by \"unreachable\" (code {code}), while another port of the address is heard of up to hop {further}"),
+            supports,
+            measurement: reading.id.into(),
+            step: Some(step),
+            bytes: None,
+            direction: "to-client",
+            excerpt: format!("TTL {hop}: unreachable, code {code}, from {from}"),
+        });
+        return;
+    }
+    // A RST from nearer than the far end.
+    if let Some(end) = reading.end(control)
+        && let Some((other, further)) = passes_beyond(traced, end)
+        && let Some(point) = ChangePoint::at(end, traced.distance, MISLABEL)
+    {
+        settle(
+            walk,
+            point,
+            Kind::Blocked,
+            Acts::InPassing,
+            false,
+            reading.trace.engine,
+        );
+        if let Some(voice) = reading
+            .side(end, control)
+            .and_then(|side| side.voices.first())
+        {
+            walk.evidence.push(reading.cite_voice(end, voice, supports, format!(
+                "port {port} is refused at hop {end}, port {} of the same address is heard of up to hop {further}", other.trace.service.port
+            )));
+        }
+        return;
+    }
+    // Silence.
+    let Some((other, further)) = passes_beyond(traced, 0) else {
+        return;
+    };
+    let flags: Vec<Option<bool>> = (1..=traced.distance)
+        .map(|hop| {
+            let told = traced.others.iter().any(|other| {
+                other
+                    .side(hop, control)
+                    .is_some_and(|side| side.expired || !side.voices.is_empty())
+            });
+            let here = reading.side(hop, control)?;
+            match (told, here.expired, here.is_silent()) {
+                (_, true, _) => Some(false),
+                (true, false, true) => Some(true),
+                _ => None,
+            }
+        })
+        .collect();
+    let silent = flags.iter().filter(|flag| **flag == Some(true)).count();
+    let first = flags.iter().position(|flag| *flag == Some(true));
+    let after =
+        first.is_some_and(|first| flags.iter().skip(first).any(|flag| *flag == Some(false)));
+    if silent < 2 || after {
+        return;
+    }
+    if let Some(point) = ChangePoint::of(&flags, traced.distance, MISLABEL_SILENCE) {
+        let segment = point.segment();
+        settle(
+            walk,
+            point,
+            Kind::Blocked,
+            Acts::InPassing,
+            false,
+            reading.trace.engine,
+        );
+        walk.evidence.push(evidence::whole(
+            reading.id,
+            Mechanism::PortBlocked,
+            format!("SYNs to port {port} are heard of no more behind hop {}, those to port {} of the same address up to hop {further}", segment.after_hop, other.trace.service.port),
+            "",
+        ));
+    }
+}
