@@ -12,6 +12,7 @@ use hoofbeat_observation::{
 use hoofbeat_session::Elapsed;
 use serde_json::Value;
 use std::{
+    net::IpAddr,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -552,49 +553,102 @@ fn a_shortener_spares_the_servers_and_loopback() {
     }
 }
 
-#[test]
-fn first_hops_are_those_near_the_client() {
+/// SYNs that expired at these hops.
+fn trace(hops: &[(u8, &str)]) -> Body {
     use hoofbeat_observation::{
         Answer, Answered, Engine, Method, Payload, Probe, Role, Scheme, Service, Trace,
     };
     use hoofbeat_session::Direction;
-    let trace = |hops: &[(u8, &str)]| {
-        let probes = hops.iter().map(|(ttl, from)| Probe {
-            ttl: *ttl,
-            source_port: 40_000,
-            payload: Payload::None,
-            sent: Vec::new(),
-            packet: Vec::new(),
+    let probes = hops.iter().map(|(ttl, from)| Probe {
+        ttl: *ttl,
+        source_port: 40_000,
+        payload: Payload::None,
+        sent: Vec::new(),
+        packet: Vec::new(),
+        at: Elapsed::default(),
+        restored: None,
+        answers: vec![Answer {
             at: Elapsed::default(),
-            restored: None,
-            answers: vec![Answer {
-                at: Elapsed::default(),
-                ttl: None,
-                what: Answered::TimeExceeded {
-                    from: from.parse().unwrap(),
-                    quote: None,
-                },
-            }],
-        });
-        Body::Trace(Trace {
-            service: Service {
-                scheme: Scheme::Smtp,
-                host: "mx.example.org".to_owned(),
-                address: "198.51.100.25".parse().ok(),
-                port: 25,
+            ttl: None,
+            what: Answered::TimeExceeded {
+                from: from.parse().unwrap(),
+                quote: None,
             },
-            role: Role::Target,
-            engine: Engine::Unprivileged,
-            method: Method::Syn,
-            direction: Direction::ToServer,
-            local: None,
-            probes: probes.collect(),
-            received: Vec::new(),
-            started: Elapsed::default(),
-            ended: Elapsed::default(),
-            failure: None,
-        })
+        }],
+    });
+    Body::Trace(Trace {
+        service: Service {
+            scheme: Scheme::Smtp,
+            host: "mx.example.org".to_owned(),
+            address: "198.51.100.25".parse().ok(),
+            port: 25,
+        },
+        role: Role::Target,
+        engine: Engine::Unprivileged,
+        method: Method::Syn,
+        direction: Direction::ToServer,
+        local: None,
+        probes: probes.collect(),
+        received: Vec::new(),
+        started: Elapsed::default(),
+        ended: Elapsed::default(),
+        failure: None,
+    })
+}
+
+#[test]
+fn our_own_network_stays_apart_from_its_neighbours() {
+    let own: Vec<(IpAddr, u8)> = [
+        ("2001:db8:1:f::57", 64),
+        ("203.0.113.57", 29),
+        ("192.0.2.7", 24),
+    ]
+    .map(|(address, length)| (address.parse().unwrap(), length))
+    .to_vec();
+    let near: Vec<IpAddr> = [
+        "2001:db8:1:f::1",
+        "2001:db8:1:e::1",
+        "203.0.113.62",
+        "203.0.113.65",
+        "192.0.2.1",
+    ]
+    .map(|address| address.parse().unwrap())
+    .to_vec();
+    let surroundings = hoofbeat_observation::Surroundings {
+        own: own.clone(),
+        ..Default::default()
     };
+    let mut measurements = vec![around(Body::Surroundings(surroundings), "m1")];
+    // Known as first hops: each answers at hop 1 of some trace.
+    measurements.extend(
+        near.iter()
+            .map(|address| around(trace(&[(1, &address.to_string())]), "m2")),
+    );
+    let shortener = Shortener::of(&measurements);
+    let within = |address: IpAddr, (network, length): (IpAddr, u8)| match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            (a.to_bits() ^ b.to_bits()).leading_zeros() >= u32::from(length)
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            (a.to_bits() ^ b.to_bits()).leading_zeros() >= u32::from(length)
+        }
+        _ => false,
+    };
+    for address in near {
+        let short = shortener.address(address);
+        assert_ne!(short, address);
+        for (network, length) in &own {
+            assert_eq!(
+                within(short, (shortener.address(*network), *length)),
+                within(address, (*network, *length)),
+                "{address} and {network}/{length}"
+            );
+        }
+    }
+}
+
+#[test]
+fn first_hops_are_those_near_the_client() {
     // The second trace begins in the middle of the path.
     let measurements = [
         around(

@@ -196,6 +196,77 @@ fn what_the_interface_carries_tells_this_host() {
 }
 
 #[test]
+fn a_command_that_never_leaves_is_taken_on_this_host() {
+    // Hops tell nothing of STARTTLS, every control was captured as it left, and no STARTTLS was.
+    let mut sweep = Road::default().sweep();
+    for probe in &mut sweep.probes {
+        if probe.payload == Payload::StartTls {
+            probe.packet.clear();
+            probe
+                .answers
+                .retain(|answer| !matches!(answer.what, Answered::TimeExceeded { .. }));
+        }
+    }
+    let finding = judge(&traced(masked(), [sweep.clone()]));
+    assert_eq!(
+        (finding.location.class, segment(&finding)),
+        (L::ThisHost, Some((0, 1))),
+        "{finding:#?}"
+    );
+    assert!(weighs(&finding, "never-left-this-host"));
+    // The server's own words are an answer to what arrived: the capture missed it.
+    let finding = judge(&traced(honest(), [sweep]));
+    assert_eq!(finding.verdict, Verdict::Server);
+}
+
+#[test]
+fn what_an_earlier_command_left_behind_is_no_answer() {
+    // A reply that no captured packet bears, and one that is older than its question.
+    for older in [false, true] {
+        let mut sweep = Road::default().sweep();
+        for probe in &mut sweep.probes {
+            if probe.payload == Payload::StartTls && probe.ttl == 3 {
+                let reply = probe
+                    .answers
+                    .iter_mut()
+                    .find(|answer| matches!(answer.what, Answered::Reply { .. }))
+                    .unwrap();
+                reply.ttl = older.then_some(59);
+                let at = u64::try_from(probe.at.0.as_millis()).unwrap();
+                reply.at = Elapsed::from_millis(if older { at - 2 } else { at + 3 });
+            }
+        }
+        let finding = judge(&traced(plain(), [sweep]));
+        assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
+    }
+}
+
+#[test]
+fn two_answers_to_one_command_are_not_both_the_servers() {
+    let mut sweep = Road {
+        quote: 28,
+        ..Road::default()
+    }
+    .sweep();
+    let ttl = |of, ttl| ReceivedTtl {
+        of,
+        ttl,
+        by: TtlMethod::Capture,
+    };
+    sweep.received = vec![
+        ttl(PacketKind::ControlReply, 59),
+        ttl(PacketKind::StartTlsReply, 62),
+        ttl(PacketKind::StartTlsReply, 59),
+    ];
+    let finding = judge(&traced(plain(), [sweep]));
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::CommandRefused)),
+        "{finding:#?}"
+    );
+}
+
+#[test]
 fn hops_turn_a_plain_refusal_into_an_accusation() {
     let before = judge(&plain());
     assert_ne!(before.verdict, Verdict::Interference);
@@ -582,6 +653,38 @@ fn a_blocked_port_is_placed_by_where_its_syns_end() {
     assert_eq!(
         (segment(&finding), finding.location.class),
         (Some((2, 3)), L::AccessNetwork)
+    );
+    // No SYN to it ever left: stopped on this host.
+    let silent = |port, end, left: bool| {
+        let mut trace = syns(
+            port,
+            Role::Target,
+            end,
+            &connected,
+            if left { 5 } else { 0 },
+        );
+        trace.role = if port == 25 {
+            Role::Target
+        } else {
+            Role::Sibling
+        };
+        for probe in &mut trace.probes {
+            probe.packet = if left {
+                packet(probe.ttl, probe.source_port, port, b"")
+            } else {
+                Vec::new()
+            };
+        }
+        trace
+    };
+    let finding = judge(&traced(
+        closed(),
+        [silent(25, None, false), silent(587, Some(6), true)],
+    ));
+    assert_eq!(
+        (finding.mechanism, finding.location.class),
+        (Some(M::PortBlocked), L::ThisHost),
+        "{finding:#?}"
     );
     // In front of the server it is the operator's choice.
     let finding = judge(&traced(

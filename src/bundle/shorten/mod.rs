@@ -24,11 +24,18 @@ use std::{
 /// Members of a record that are cut by their own rules, or must stay as they are.
 const APART: [&str; 5] = ["transcript", "report", "pcapng", "errands", "handshake"];
 
+/// Bits that are kept of an IPv4 address.
+const KEPT_V4: u8 = 24;
+/// Bits that are kept of an IPv6 address.
+const KEPT_V6: u8 = 48;
+
 /// Cuts the addresses of one run.
 #[derive(Debug, Clone, Default)]
 pub struct Shortener {
     meant: BTreeSet<IpAddr>,
     spared: BTreeSet<IpAddr>,
+    /// Our own networks, where they are smaller than what is left of an address.
+    own: Vec<(IpAddr, u8)>,
 }
 
 impl Shortener {
@@ -38,6 +45,7 @@ impl Shortener {
         let mut meant = BTreeSet::new();
         let mut spared = BTreeSet::new();
         let mut hops: BTreeMap<u8, BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut own = Vec::new();
         for measurement in measurements {
             meant.extend(measurement.vantage.address);
             match &measurement.body {
@@ -61,6 +69,12 @@ impl Shortener {
                 }
                 Body::Surroundings(around) => {
                     meant.extend(around.own.iter().map(|(address, _)| *address));
+                    own.extend(around.own.iter().copied().filter(
+                        |(address, length)| match address {
+                            IpAddr::V4(_) => *length > KEPT_V4,
+                            IpAddr::V6(_) => *length > KEPT_V6,
+                        },
+                    ));
                     meant.extend(around.public);
                 }
                 Body::Witness(visit) => {
@@ -75,7 +89,10 @@ impl Shortener {
             }
         }
         meant.extend(first_hops(hops));
-        Self::for_addresses(meant, spared)
+        Self {
+            own,
+            ..Self::for_addresses(meant, spared)
+        }
     }
 
     /// For exactly these addresses, besides private ones.
@@ -87,16 +104,22 @@ impl Shortener {
         Self {
             meant: meant.into_iter().map(canonical).collect(),
             spared: spared.into_iter().map(canonical).collect(),
+            own: Vec::new(),
         }
     }
 
-    /// An address as it may be written: cut where it would tell too much.
+    /// An address as it may be written: cut where it would tell too much. Those of our own network and those of its
+    /// neighbours stay apart: which side of a router is ours decides about the place of a box.
     #[must_use]
     pub fn address(&self, address: IpAddr) -> IpAddr {
         let canonical = address.to_canonical();
         if self.is_meant(canonical) || (is_private(canonical) && !self.spared.contains(&canonical))
         {
-            network(address)
+            if self.own.iter().any(|own| is_within(canonical, *own)) {
+                last_network(address)
+            } else {
+                network(address)
+            }
         } else {
             address
         }
@@ -110,7 +133,7 @@ impl Shortener {
         let mut measurement = measurement.clone();
         let standing = measurement.visit().map(|visit| visit.standing);
         if let Some(address) = &mut measurement.vantage.address {
-            *address = self.address(*address);
+            *address = network(*address);
         }
         match &mut measurement.body {
             Body::Dialogue(dialogue) => {
@@ -304,6 +327,34 @@ fn network(address: IpAddr) -> IpAddr {
                 Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
             }
         },
+    }
+}
+
+/// As [`network`], with all ones in what is left of a /64 or in the last octet.
+fn last_network(address: IpAddr) -> IpAddr {
+    match network(address) {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            Ipv4Addr::new(a, b, c, 255).into()
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, u16::MAX, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+fn is_within(address: IpAddr, (network, length): (IpAddr, u8)) -> bool {
+    match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let apart = a.to_bits() ^ b.to_bits();
+            apart.leading_zeros() >= u32::from(length)
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let apart = a.to_bits() ^ b.to_bits();
+            apart.leading_zeros() >= u32::from(length)
+        }
+        _ => false,
     }
 }
 

@@ -97,6 +97,14 @@ pub(crate) fn gather(bench: &Bench<'_, '_>, opinion: &mut Opinion) -> Further {
     }
     further.testimony(bench, opinion);
     further.others(bench, opinion);
+    let mut said: Vec<String> = Vec::new();
+    opinion.innocent.retain(|one| {
+        let first = !said.contains(one);
+        if first {
+            said.push(one.clone());
+        }
+        first
+    });
     if opinion.state.is_none() && !further.rows.is_empty() && in_the_clear(opinion.mechanism) {
         let welcomed = bench.welcomed().next().is_some();
         if opinion.certain.is_none() && welcomed && !bench.is_proven() {

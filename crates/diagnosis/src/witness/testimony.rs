@@ -18,6 +18,9 @@ use crate::{
     path::place::{Map, Places},
 };
 
+/// Most citations of one visit.
+const MOST_EVIDENCE: usize = 12;
+
 /// What the witness's word comes to for one port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
@@ -213,5 +216,6 @@ fn hear_report<'a>(
     if let Some((trace, seen)) = backward_trace(service.port, report) {
         hear_trace(id, trace, seen, hearings, map, &mut testimony);
     }
+    testimony.evidence.truncate(MOST_EVIDENCE);
     testimony
 }

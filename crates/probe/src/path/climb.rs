@@ -67,9 +67,11 @@ impl Climbed {
 
 struct Climb<'a> {
     bench: &'a Bench<'a>,
+    ask: &'a TraceAsk,
     address: SocketAddr,
     tried: Vec<Tried>,
-    permits: Vec<Permit>,
+    /// The leave to connect once; a TTL that falls short does not use it up.
+    permit: Option<Permit>,
     connects: bool,
     failure: Option<Failure>,
 }
@@ -85,9 +87,10 @@ pub(super) async fn climb(
     let started = bench.context.now();
     let mut climb = Climb {
         bench,
+        ask,
         address,
         tried: Vec::new(),
-        permits: Vec::new(),
+        permit: None,
         connects: false,
         failure: None,
     };
@@ -111,8 +114,8 @@ pub(super) async fn climb(
     if ask.thorough {
         climb.once_more().await;
     }
-    climb.part(ask).await;
-    climb.finish(ask, manner, started)
+    climb.part().await;
+    climb.finish(manner, started)
 }
 
 impl Climb<'_> {
@@ -178,15 +181,15 @@ impl Climb<'_> {
 
     /// One TTL at which somebody may answer.
     async fn step(&mut self, ttl: u8) {
-        // Each answer so far was a connection; one more needs leave.
-        let made = self.tried.iter().filter(|tried| tried.open.is_some());
-        if made.count() >= self.permits.len() {
-            match self.bench.admit(self.address).await {
-                Some(permit) => self.permits.push(permit),
-                None => {
-                    self.failure = Some(spent());
-                    return;
-                }
+        // What stands must part first: a server takes two at a time, and one more would wait for it for ever.
+        if self.tried.iter().any(|tried| tried.open.is_some()) {
+            self.part().await;
+        }
+        if self.permit.is_none() {
+            self.permit = self.bench.admit(self.address).await;
+            if self.permit.is_none() {
+                self.failure = Some(spent());
+                return;
             }
         }
         let outcome = syn::syn(self.bench, self.address, ttl, None).await;
@@ -238,14 +241,14 @@ impl Climb<'_> {
     }
 
     /// Ends what came to stand with courtesy; only then others may connect in its place.
-    async fn part(&mut self, ask: &TraceAsk) {
+    async fn part(&mut self) {
         let open = self.tried.iter_mut().filter_map(|tried| tried.open.take());
         let partings: Vec<_> = open
-            .map(|socket| syn::part(socket, ask.goodbye()))
+            .map(|socket| syn::part(socket, self.ask.goodbye()))
             .collect();
-        self.connects = !partings.is_empty();
+        self.connects |= !partings.is_empty();
         join_all(partings).await;
-        self.permits.clear();
+        self.permit = None;
     }
 
     fn keep(&mut self, outcome: Result<Tried, Failure>) {
@@ -255,7 +258,8 @@ impl Climb<'_> {
         }
     }
 
-    fn finish(mut self, ask: &TraceAsk, manner: Manner, started: Elapsed) -> Climbed {
+    fn finish(mut self, manner: Manner, started: Elapsed) -> Climbed {
+        let ask = self.ask;
         let end = self.end();
         self.tried.sort_by_key(|tried| tried.probe.at);
         let mut probes: Vec<Probe> = self.tried.into_iter().map(|tried| tried.probe).collect();

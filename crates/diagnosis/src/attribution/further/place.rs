@@ -148,6 +148,19 @@ impl Further {
             ));
             location.class = LocationClass::Undetermined;
         }
+        // On this side of the Internet, and nothing but what was likely beforehand says whose: then nobody is named.
+        if let (Some(rule), Some(state)) = (rule, opinion.state)
+            && !facts.hops
+            && opinion.verdict == Verdict::Interference
+            && rule.may.len() > 1
+            && rule.may.contains(&location.class)
+            && rule.may.iter().any(|other| {
+                *other != location.class
+                    && posterior.evidence_ratio(state, location.class, *other) < BORDER_RATIO
+            })
+        {
+            location.class = LocationClass::Undetermined;
+        }
         if let (Some(places), Some(state)) = (&self.places, opinion.state)
             && is_on_border(places, location.class, posterior, state)
         {
