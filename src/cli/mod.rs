@@ -11,8 +11,8 @@ mod render;
 mod settings;
 mod tracing;
 pub mod typed;
-mod witness;
 mod verify;
+mod witness;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -268,12 +268,7 @@ fn a_mail_is_taken_and_its_lines_are_no_commands() {
 
 #[test]
 fn endless_lines_end_the_connection_and_never_the_lab() {
-    for id in [
-        "clean-postfix",
-        "clean-imap",
-        "strip-smtp",
-        "cisco-pix6-x",
-    ] {
+    for id in ["clean-postfix", "clean-imap", "strip-smtp", "cisco-pix6-x"] {
         let lab = start(id);
         let mut stream = connect(lab.address);
         let line = vec![b'A'; 16 * 1024];

@@ -14,8 +14,8 @@
 //! | refused in unknown words by an unknown server | nothing | server |
 //! | silent for STARTTLS alone, twice | the answers before it | interference, `command-dropped` |
 
-mod deletion;
 mod alike;
+mod deletion;
 mod own_words;
 mod preauth;
 mod refused;
@@ -33,8 +33,8 @@ use crate::{
     hearing::{Hearing, Step},
     judge::Opinion,
 };
-use alloc::{format, string::String, vec::Vec};
 pub(crate) use alike::ehlo_refused_alike;
+use alloc::{format, string::String, vec::Vec};
 use hoofbeat_session::{Label, Layer, Outcome};
 use preauth::preauthenticated;
 pub(crate) use refused::answers_alike;

@@ -101,6 +101,9 @@ pub(super) fn answered(traced: &Traced<'_>, walk: &mut Walk) {
     ));
 }
 
+/// Probability that a packet did not leave with 64, 128 or 255.
+const MISLABEL_INITIAL: f64 = 0.2;
+
 /// The refusal arrives with another TTL than the connection's other packets.
 pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
     for reading in &traced.sweeps {
@@ -146,10 +149,14 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
             .find(|initial| *initial >= odd)
             .map(|initial| initial - odd + 1)
             .filter(|hop| *hop < traced.distance);
-        let point = match hop {
-            Some(hop) => ChangePoint::at(hop, traced.distance, 0.2),
-            None => ChangePoint::of(&[None], 1, MISLABEL),
+        // It tells the node that it was sent from, which lies between two stretches.
+        let around = |hop: u8| {
+            [hop, hop.saturating_add(1)]
+                .into_iter()
+                .filter_map(|j| ChangePoint::at(j, traced.distance, MISLABEL_INITIAL))
+                .collect::<Vec<_>>()
         };
+        let point = hop.and_then(|hop| ChangePoint::averaged(&around(hop)));
         walk.evidence.push(evidence::whole(
             reading.id,
             Mechanism::CommandRefused,
@@ -168,6 +175,12 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
                 twice,
                 reading.trace.engine,
             );
+            if let (Some(places), Some(change)) = (
+                hop.and_then(|hop| walk.nodes.of_node(hop)),
+                walk.change.as_mut(),
+            ) {
+                change.places = places;
+            }
         }
         return;
     }

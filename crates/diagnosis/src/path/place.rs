@@ -163,7 +163,7 @@ impl Nodes {
             };
             let far_share = match acts {
                 Acts::InPassing => 0.5,
-                Acts::AsEnd => 0.92,
+                Acts::AsEnd => 0.95,
             };
             for ((place, near), far) in sum.iter_mut().zip(near).zip(far) {
                 *place += mass * (near * (1.0 - far_share) + far * far_share);

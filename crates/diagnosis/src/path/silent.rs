@@ -4,6 +4,7 @@
 //! know whose rule it is.
 
 use alloc::{format, vec::Vec};
+use core::net::IpAddr;
 
 use super::{
     changepoint::{ChangePoint, MISLABEL, MISLABEL_SILENCE},
@@ -101,7 +102,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
         Some((hop, from, code, step))
     });
     if let Some((hop, from, code, step)) = said
-        && let Some((_, further)) = passes_beyond(traced, hop)
+        && let Some(further) = open_further(traced, hop, from)
         && let Some(point) = ChangePoint::at(hop, traced.distance, MISLABEL)
     {
         settle(
@@ -123,6 +124,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
             walk.change.as_mut(),
         ) {
             change.places = places;
+            change.direct = true;
         }
         walk.evidence.push(Evidence {
             claim: format!("{from} answers SYNs to port {port} by \"unreachable\" (code {code}), while another port of the address is heard of up to hop {further}"),
@@ -201,4 +203,22 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
             "",
         ));
     }
+}
+
+/// How far other ports of the address are heard of, where that is behind a hop, or where who complains at that hop is not
+/// the address itself.
+fn open_further(traced: &Traced<'_>, hop: u8, from: IpAddr) -> Option<u8> {
+    if let Some((_, further)) = passes_beyond(traced, hop) {
+        return Some(further);
+    }
+    let is_target = traced
+        .syns
+        .iter()
+        .any(|reading| reading.trace.service.address == Some(from));
+    let end = traced
+        .others
+        .iter()
+        .filter_map(|reading| reading.end(control))
+        .max()?;
+    (!is_target && end >= hop).then_some(end)
 }

@@ -263,7 +263,12 @@ impl Further {
         self.rows.push(Weighing {
             group: Group::Path,
             name: change.kind.name(),
-            row: terminated_row(&places, true),
+            // Who complains is known by address; whoever is silent in front of the server may be the server.
+            row: if change.direct {
+                place_row(&places, LEAST)
+            } else {
+                terminated_row(&places, true)
+            },
         });
         let [front, ..] = places;
         if front > 1.0 - PLAIN {

@@ -4,12 +4,12 @@
 
 use alloc::{format, string::String};
 
-use super::{Further, LEAST_INDIRECT, place_row};
+use super::{Further, place_row};
 use crate::{
     Mechanism, Segment,
     attribution::{
         Weighing,
-        likelihood::{Group, Observation, State},
+        likelihood::{Group, LEAST, Observation, State},
     },
     bench::Bench,
     judge::Opinion,
@@ -73,7 +73,7 @@ impl Further {
                 self.rows.push(Weighing {
                     group: Group::Path,
                     name: "reply-quote-changed",
-                    row: place_row(places, LEAST_INDIRECT / 2.0),
+                    row: place_row(places, 2.0 * LEAST),
                 });
                 self.located(places);
                 self.segment = self.segment.or(backward.segment);
