@@ -17,7 +17,6 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     progress::Step,
     settings::{CONTROLS, Controls, InquirySettings, LEAST_FOR_A_ROUND, NETWORK_SCHEMES, ROUNDS},
-    tracing::When,
 };
 
 /// The judge's name for the plain dialogue.
@@ -70,7 +69,7 @@ pub(super) async fn inquire(
     inquiry.look_around().await;
     let mut diagnosis = inquiry.settle().await;
     // What happens is asked before where: a trace is the costliest question.
-    if settings.tracing.when == When::Always && inquiry.trace_targets().await {
+    if inquiry.trace_targets(&diagnosis).await {
         diagnosis = inquiry.settle().await;
     }
     inquiry.tell_engine(&mut diagnosis);

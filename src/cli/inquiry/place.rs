@@ -1,7 +1,7 @@
 //! The part of an inquiry that asks *where*: the trace of a service's path, the visit to a cooperating server, and what
 //! is known of the addresses that both met. Whether a question is asked is decided here; what an answer means is not.
 
-use hoofbeat_diagnosis::{Diagnosis, NotRun, Question};
+use hoofbeat_diagnosis::{Diagnosis, NotRun, Question, Verdict};
 use hoofbeat_observation::{Body, Measurement, Role, Scheme, Service, Standing};
 use hoofbeat_probe::{
     path::TraceProgress,
@@ -40,14 +40,23 @@ impl Inquiry<'_> {
         visit(&visiting.name, &settings, self.context, &on_step).await
     }
 
-    /// Traces those of the target's services that were not yet traced, the one that mail servers use first. Returns
-    /// whether there was one.
-    pub(super) async fn trace_targets(&mut self) -> bool {
+    /// Traces those of the target's services that were not yet traced, the one that mail servers use first: all of them
+    /// where the path itself is the question, else those that something interferes with, for whoever allows a trace
+    /// wants to see where. Returns whether there was one.
+    pub(super) async fn trace_targets(&mut self, diagnosis: &Diagnosis) -> bool {
+        let wanted = |service: &Service| match self.settings.tracing.when {
+            When::Never => false,
+            When::Asked => diagnosis.findings.iter().any(|finding| {
+                finding.service == *service && finding.verdict == Verdict::Interference
+            }),
+            When::Always => true,
+        };
         let mut services: Vec<Service> = Vec::new();
         for measurement in &self.measurements {
             if let Some(dialogue) = measurement.dialogue()
                 && dialogue.role == Role::Target
                 && !services.contains(&dialogue.service)
+                && wanted(&dialogue.service)
             {
                 services.push(dialogue.service.clone());
             }

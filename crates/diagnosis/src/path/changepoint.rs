@@ -12,7 +12,7 @@ use crate::{Credible, Segment};
 /// router that quotes a copy. Expert value; no quote in the lab was ever mislabelled.
 pub(crate) const MISLABEL: f64 = 0.02;
 /// The same where the flags are silences: an ICMP limit is silent as well.
-pub(crate) const MISLABEL_SILENCE: f64 = 0.10;
+const MISLABEL_SILENCE: f64 = 0.10;
 /// Probability that a credible set is to hold.
 const CREDIBLE: f64 = 0.90;
 /// A stretch counts as leading while it has this share of the best one's probability.
@@ -30,17 +30,31 @@ impl ChangePoint {
     ///
     /// `flags[0]` is hop 1. None where nothing at all was told, or there is no stretch.
     pub(crate) fn of(flags: &[Option<bool>], last: u8, mislabel: f64) -> Option<Self> {
+        Self::weighed(flags, last, [mislabel, mislabel])
+    }
+
+    /// The same for silences (`true`: nothing was heard). An ICMP limit makes a hop silent that the packet reached; but
+    /// nothing is heard of a packet at a hop that it never reached.
+    pub(crate) fn of_silences(flags: &[Option<bool>], last: u8) -> Option<Self> {
+        Self::weighed(flags, last, [MISLABEL, MISLABEL_SILENCE])
+    }
+
+    /// `[P(false | k >= j), P(true | k < j)]`.
+    fn weighed(flags: &[Option<bool>], last: u8, mislabels: [f64; 2]) -> Option<Self> {
         if last == 0 || flags.iter().all(Option::is_none) {
             return None;
         }
-        let mislabel = mislabel.clamp(1e-6, 0.5);
+        let [behind, before] = mislabels.map(|mislabel| mislabel.clamp(1e-6, 0.5));
         let masses: Vec<f64> = (1..=last)
             .map(|j| {
-                flags
-                    .iter()
-                    .zip(1_u8..=u8::MAX)
-                    .filter_map(|(flag, hop)| flag.map(|changed| changed == (hop >= j)))
-                    .map(|fits| if fits { 1.0 - mislabel } else { mislabel })
+                let told = flags.iter().zip(1_u8..=u8::MAX);
+                told.filter_map(|(flag, hop)| Some((hop >= j, (*flag)?)))
+                    .map(|known| match known {
+                        (true, true) => 1.0 - behind,
+                        (true, false) => behind,
+                        (false, true) => before,
+                        (false, false) => 1.0 - before,
+                    })
                     .product()
             })
             .collect();

@@ -163,6 +163,8 @@ impl Nodes {
             };
             let far_share = match acts {
                 Acts::InPassing => 0.5,
+                // Software on this host that ends connections answers every TTL, as the first router would.
+                Acts::AsEnd if further <= 1 => 0.5,
                 Acts::AsEnd => 0.95,
             };
             for ((place, near), far) in sum.iter_mut().zip(near).zip(far) {

@@ -7,7 +7,7 @@ use alloc::{format, vec::Vec};
 use core::net::IpAddr;
 
 use super::{
-    changepoint::{ChangePoint, MISLABEL, MISLABEL_SILENCE},
+    changepoint::{ChangePoint, MISLABEL},
     place::Acts,
     reading::{MOST_HOPS, Reading, Side, Word},
     rewritten::merged,
@@ -38,7 +38,7 @@ pub(super) fn dropped(traced: &Traced<'_>, walk: &mut Walk) {
     if flags.iter().skip(first).any(|flag| *flag == Some(false)) {
         return;
     }
-    let Some(point) = ChangePoint::of(&flags, traced.distance, MISLABEL_SILENCE) else {
+    let Some(point) = ChangePoint::of_silences(&flags, traced.distance) else {
         return;
     };
     let Some((reading, _)) = told.first() else {
@@ -186,7 +186,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
     if silent < 2 || after {
         return;
     }
-    if let Some(point) = ChangePoint::of(&flags, traced.distance, MISLABEL_SILENCE) {
+    if let Some(point) = ChangePoint::of_silences(&flags, traced.distance) {
         let segment = point.segment();
         settle(
             walk,

@@ -101,19 +101,14 @@ impl Further {
 
             accuse(change, opinion);
             self.wire(bench, walk, change, opinion);
-        } else if ends
-            && change.direct
-            && change.first_hop
-            && walk.syn_left
-            && self.push(bench, Observation::WireEqual)
-        {
-            // The SYN left, so who answered it is not on this host.
-            self.facts.wire_equal = true;
+        } else if ends && change.direct && change.first_hop {
+            self.answered_here(bench, walk);
         }
         if ends
             && change.direct
-            && leading(&change.places, PLAIN)
-                .is_some_and(|place| place != LocationClass::ServerEdge)
+            && (change.first_hop
+                || leading(&change.places, PLAIN)
+                    .is_some_and(|place| place != LocationClass::ServerEdge))
         {
             self.proxied = true;
             if opinion.mechanism == Some(Mechanism::CertificateInvalid) {
@@ -127,6 +122,18 @@ impl Further {
                     change.segment.up_to_hop
                 ),
             ));
+        }
+    }
+
+    /// Somebody answers at the first TTL: the interface tells whether the SYN ever left this host.
+    fn answered_here(&mut self, bench: &Bench<'_, '_>, walk: &Walk) {
+        if walk.syn_never_left {
+            if self.push(bench, Observation::WireDiffers) {
+                self.facts.wire_differs = true;
+                self.located(&[0.0, 0.0, 0.0, 0.0, 1.0]);
+            }
+        } else if walk.syn_left && self.push(bench, Observation::WireEqual) {
+            self.facts.wire_equal = true;
         }
     }
 
