@@ -269,7 +269,9 @@ fn works(hearing: &Hearing<'_>, name: &str) -> Option<(bool, Support, String)> {
             format!("from {name}, TLS comes up"),
         ));
     }
-    if !is_welcomed(hearing) {
+    // A handshake that fails there as well clears nobody, and is no other place's doing either.
+    let broke = hearing.completed().is_none() && hearing.dialogue.handshake.is_some();
+    if !is_welcomed(hearing) || broke {
         return None;
     }
     let refused = hearing

@@ -5,7 +5,7 @@ mod scene;
 use hoofbeat_diagnosis::{
     Case, Elsewhere, Finding, LocationClass as L, Mechanism as M, Settings, Verdict, diagnose,
 };
-use hoofbeat_observation::{Measurement, Vantage};
+use hoofbeat_observation::{HandshakeOutcome, Measurement, Vantage};
 use scene::*;
 
 fn vantage(host: &str, network: &str) -> Vantage {
@@ -219,4 +219,19 @@ fn another_host_of_the_network_points_to_this_one_or_away() {
         "{:?}",
         stripped.location
     );
+}
+
+#[test]
+fn a_handshake_that_fails_everywhere_is_no_rule_about_who_asks() {
+    let broken = || Scene::new().talk(postfix().starttls(GO).dies(HandshakeOutcome::Closed));
+    let finding = judge(
+        &from(broken(), &mobile(), 0),
+        &[at(vantage("laptop", "cafe"), broken())],
+    );
+    assert!(!weighs(&finding, "tether-clean"), "{:?}", finding.location);
+    let finding = judge(
+        &from(broken(), &mobile(), 0),
+        &[at(vantage("laptop", "cafe"), fine())],
+    );
+    assert!(weighs(&finding, "tether-clean"), "{:?}", finding.location);
 }
