@@ -418,7 +418,8 @@ impl Observation {
             O::MaskPerhaps                 => (G::Mask, [0.02, 0.02, 0.55, 0.45, 0.45, 0.25, 0.02]),
             O::KnownDeletion               => (G::Mask, [0.01, 0.02, 0.30, 0.25, 0.25, 0.40, 0.10]),
             O::KnownProxy                  => (G::Mask, [0.02, 0.02, 0.10, 0.30, 0.30, 0.30, 0.30]),
-            O::HostScanner                 => (G::Mask, [0.002, 0.002, 0.01, 0.01, 0.01, 0.05, 0.60]),
+            // a product that runs on hosts, and words that any gateway may borrow: never a place by itself
+            O::HostScanner                 => (G::Mask, [0.002, 0.002, 0.05, 0.05, 0.05, 0.15, 0.60]),
             O::EhloUnknown                 => (G::Mask, [0.004, 0.004, 0.30, 0.20, 0.20, 0.10, 0.05]),
             // tables, G4 (controls)
             O::ControlsClean               => (G::Controls, [0.95, 0.95, 0.95, 0.10, 0.10, 0.03, 0.03]),
