@@ -77,8 +77,13 @@ pub(crate) fn draw(finding: &Finding, signs: Signs) -> String {
             segment: finding.location.segment,
         };
         only.draw(&mut out, finding, signs);
+        only.credible(&mut out, finding);
     }
-    for path in &report.paths {
+    let located = report
+        .paths
+        .iter()
+        .position(|path| path.segment == finding.location.segment);
+    for (place, path) in report.paths.iter().enumerate() {
         let one = Drawn {
             hops: &path.path,
             engine: path.engine,
@@ -86,20 +91,27 @@ pub(crate) fn draw(finding: &Finding, signs: Signs) -> String {
             segment: path.segment,
         };
         one.draw(&mut out, finding, signs);
-    }
-    if let Some(credible) = &finding.location.credible {
-        let _ = writeln!(
-            out,
-            "    With {:.0} % probability it lies behind hop {} and up to hop {}.",
-            credible.probability * 100.0,
-            credible.after_hop,
-            credible.up_to_hop
-        );
+        if located == Some(place) {
+            one.credible(&mut out, finding);
+        }
     }
     out
 }
 
 impl Drawn<'_> {
+    /// How sure the finding's stretch is, below the path that it was found on.
+    fn credible(&self, out: &mut String, finding: &Finding) {
+        if let (Some(_), Some(credible)) = (self.segment, &finding.location.credible) {
+            let _ = writeln!(
+                out,
+                "    With {:.0} % probability it lies behind hop {} and up to hop {}.",
+                credible.probability * 100.0,
+                credible.after_hop,
+                credible.up_to_hop
+            );
+        }
+    }
+
     fn draw(&self, out: &mut String, finding: &Finding, signs: Signs) {
         let witness = finding.witness.as_ref().map_or("the witness", |w| &w.host);
         let (title, start, end) = match self.direction {
