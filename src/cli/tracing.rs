@@ -97,15 +97,19 @@ impl Tracing {
         }
     }
 
-    /// Traces the path to a service, and the paths that it is held against.
+    /// Traces the path to a service, and the paths that it is held against; with `hello` the service's ClientHello too.
     pub(super) async fn trace(
         &self,
         service: &Service,
         controls: &[Service],
+        hello: bool,
         context: &Context,
         progress: &(dyn Fn(TraceProgress<'_>) + Sync),
     ) -> Vec<Measurement> {
-        let asks = trace_asks(service, controls);
+        let mut asks = trace_asks(service, controls);
+        for ask in &mut asks {
+            ask.hello = hello && ask.thorough;
+        }
         let raw = self.raw.lock().await;
         trace(asks, raw.as_ref(), context, progress).await
     }

@@ -5,6 +5,7 @@
 
 mod answered;
 pub(crate) mod changepoint;
+mod hello;
 pub(crate) mod place;
 mod quote;
 mod reading;

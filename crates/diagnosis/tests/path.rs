@@ -8,8 +8,8 @@ use hoofbeat_diagnosis::{
     diagnose,
 };
 use hoofbeat_observation::{
-    Answered, Body, FailureKind, Measurement, PacketKind, Payload, ReceivedTtl, Role, Scheme,
-    Trace, TtlMethod,
+    Answered, Body, FailureKind, HandshakeOutcome, Measurement, PacketKind, Payload, ReceivedTtl,
+    Role, Scheme, Trace, TtlMethod,
 };
 use hoofbeat_session::{Elapsed, Label, Outcome};
 use proptest::prelude::*;
@@ -867,4 +867,162 @@ fn a_reset_of_the_command_is_placed() {
         (Verdict::Interference, Some((2, 3))),
         "{finding:#?}"
     );
+}
+
+/// A TLS record's beginning.
+const HELLO: &[u8] = b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00";
+
+/// What becomes of a ClientHello from some hop on.
+#[derive(Clone, Copy)]
+enum Met {
+    Reset,
+    Silence,
+    /// The server takes it in and says nothing.
+    Ignored,
+}
+
+/// A connection on which control commands die at every hop, and then ClientHellos leave.
+fn hellos(source: u16, ttls: &[u8], from: u8, met: Met) -> Trace {
+    let road = Road {
+        source,
+        ..Road::default()
+    };
+    let mut trace = road.sweep();
+    trace
+        .probes
+        .retain(|probe| probe.payload == Payload::Control);
+    let controls = trace.probes.clone();
+    for (count, ttl) in (0_u64..).zip(ttls) {
+        let mut probe = controls[usize::from(*ttl) - 1].clone();
+        probe.payload = Payload::ClientHello;
+        probe.sent = HELLO.to_vec();
+        probe.packet = packet(*ttl, source, 25, HELLO);
+        probe.at = Elapsed::from_millis(10_000 + count * 500);
+        probe.restored = None;
+        let at = Elapsed::from_millis(10_010 + count * 500);
+        let said = |what| {
+            let ttl = Some(if from < SERVER { 62 } else { 59 });
+            vec![hoofbeat_observation::Answer { at, ttl, what }]
+        };
+        probe.answers = match met {
+            Met::Reset if probe.ttl >= from => said(Answered::Reset),
+            Met::Ignored if probe.ttl >= from => said(Answered::Acknowledged),
+            Met::Silence if probe.ttl >= from => Vec::new(),
+            _ => said(Answered::TimeExceeded {
+                from: router(probe.ttl),
+                quote: None,
+            }),
+        };
+        trace.probes.push(probe);
+    }
+    trace
+}
+
+/// STARTTLS is accepted, and the handshake ends like this.
+fn dies(outcome: &HandshakeOutcome) -> Scene {
+    let talk = || differential(GREETING, POSTFIX).starttls("220 2.0.0 Ready to start TLS");
+    Scene::new()
+        .talk(talk().dies(outcome.clone()))
+        .talk(talk().dies(outcome.clone()))
+}
+
+#[test]
+fn what_ends_client_hellos_is_placed() {
+    for (met, outcome, mechanism) in [
+        (Met::Reset, HandshakeOutcome::Reset, M::HandshakeReset),
+        (
+            Met::Silence,
+            HandshakeOutcome::TimedOut,
+            M::HandshakeBlackholed,
+        ),
+    ] {
+        let two: [&[u8]; 2] = match met {
+            Met::Reset => [&[2, 3], &[1, 3]],
+            _ => [&[6, 3, 2, 4], &[6, 3, 2]],
+        };
+        let traces = [
+            hellos(40_001, two[0], 3, met),
+            hellos(40_002, two[1], 3, met),
+        ];
+        assert_ne!(judge(&dies(&outcome)).verdict, Verdict::Interference);
+        let finding = judge(&traced(dies(&outcome), traces.clone()));
+        assert_eq!(
+            (finding.verdict, finding.mechanism, segment(&finding)),
+            (Verdict::Interference, Some(mechanism), Some((2, 3))),
+            "{finding:#?}"
+        );
+        assert_eq!(finding.location.class, L::AccessNetwork, "{finding:#?}");
+        // One connection is not enough, nor is it where an alert came, or TLS came up.
+        let once = judge(&traced(dies(&outcome), traces[..1].to_vec()));
+        assert_ne!(once.verdict, Verdict::Interference, "{once:#?}");
+        let alert = HandshakeOutcome::Alert {
+            description: "internal error".into(),
+        };
+        let own = judge(&traced(dies(&alert), traces.clone()));
+        assert_ne!(own.verdict, Verdict::Interference, "{own:#?}");
+        let clear = judge(&traced(Scene::new().talk(clean()), traces.clone()));
+        assert_eq!(clear.verdict, Verdict::Clear);
+        // Controls that the hop did not tell of are no control.
+        let mut deaf = traces;
+        for probe in deaf.iter_mut().flat_map(|trace| &mut trace.probes) {
+            if probe.payload == Payload::Control && probe.ttl >= 3 {
+                probe
+                    .answers
+                    .retain(|answer| !matches!(answer.what, Answered::TimeExceeded { .. }));
+            }
+        }
+        let finding = judge(&traced(dies(&outcome), deaf));
+        assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
+    }
+}
+
+#[test]
+fn a_server_that_breaks_its_own_handshakes_is_not_a_box() {
+    for (met, outcome) in [
+        (Met::Reset, HandshakeOutcome::Reset),
+        (Met::Silence, HandshakeOutcome::TimedOut),
+        (Met::Ignored, HandshakeOutcome::TimedOut),
+    ] {
+        let finding = judge(&traced(
+            dies(&outcome),
+            [
+                hellos(40_001, &[6, 3, 5], SERVER, met),
+                hellos(40_002, &[4, 5, 6], SERVER, met),
+            ],
+        ));
+        assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
+        assert_eq!(segment(&finding), None);
+    }
+    // A server that resets by the clock, whatever died on the way meanwhile: its resets come from as far as its words.
+    let by_the_clock = |source| {
+        let mut trace = hellos(source, &[3, 4], 3, Met::Reset);
+        for probe in &mut trace.probes {
+            if probe.payload == Payload::ClientHello {
+                for answer in &mut probe.answers {
+                    answer.ttl = Some(59);
+                }
+            }
+        }
+        trace
+    };
+    let finding = judge(&traced(
+        dies(&HandshakeOutcome::Reset),
+        [by_the_clock(40_001), by_the_clock(40_002)],
+    ));
+    assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
+    // Silent routers in front of a server that took the ClientHello in: the silence is theirs.
+    let limited = |source| {
+        let mut trace = hellos(source, &[6, 3, 4], SERVER, Met::Ignored);
+        for probe in &mut trace.probes {
+            if probe.payload == Payload::ClientHello && probe.ttl < SERVER {
+                probe.answers.clear();
+            }
+        }
+        trace
+    };
+    let finding = judge(&traced(
+        dies(&HandshakeOutcome::TimedOut),
+        [limited(40_001), limited(40_002)],
+    ));
+    assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
 }

@@ -43,6 +43,8 @@ pub enum Payload {
     Control,
     /// STARTTLS or STLS.
     StartTls,
+    /// The first message of a TLS handshake, after STARTTLS was accepted.
+    ClientHello,
     /// A verb that nobody knows.
     UnknownVerb,
     /// A capability list, sent by a cooperating server.

@@ -4,7 +4,9 @@ use std::{io, sync::Arc};
 
 use hoofbeat_net::trust;
 use hoofbeat_observation::{Handshake, HandshakeOutcome, Service, Verification, tls_names};
-use rustls::{ClientConfig, ProtocolVersion, client::Resumption, pki_types::ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, ProtocolVersion, client::Resumption, pki_types::ServerName,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -77,6 +79,15 @@ pub(crate) async fn handshake(stream: TcpStream, service: &Service, context: &Co
         inside,
         presented: recorder.take(),
     }
+}
+
+/// The bytes with which [`handshake`] would begin; none where there is no name to ask for.
+pub(crate) fn client_hello(service: &Service) -> Option<Vec<u8>> {
+    let config = config(&Arc::new(Recorder::new())).ok()?;
+    let mut session = ClientConnection::new(Arc::new(config), server_name(service)?).ok()?;
+    let mut bytes = Vec::new();
+    session.write_tls(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// A handshake as it went.

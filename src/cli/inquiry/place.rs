@@ -2,7 +2,7 @@
 //! is known of the addresses that both met. Whether a question is asked is decided here; what an answer means is not.
 
 use hoofbeat_diagnosis::{Diagnosis, NotRun, Question, Verdict};
-use hoofbeat_observation::{Body, Measurement, Role, Scheme, Service, Standing};
+use hoofbeat_observation::{Body, HandshakeOutcome, Measurement, Role, Scheme, Service, Standing};
 use hoofbeat_probe::{
     path::TraceProgress,
     witness::{VisitSettings, visit},
@@ -97,9 +97,32 @@ impl Inquiry<'_> {
         let on_step = |step: TraceProgress<'_>| (self.progress)(Step::Trace(step));
         let tracing = &self.settings.tracing;
         let traces = tracing
-            .trace(service, &controls, self.context, &on_step)
+            .trace(
+                service,
+                &controls,
+                self.handshake_dies(service),
+                self.context,
+                &on_step,
+            )
             .await;
         self.measurements.extend(traces);
+    }
+
+    /// Whether the service accepts STARTTLS and every handshake with it was reset or met by silence: then, and only then,
+    /// a ClientHello's path is worth connections that the server sees broken off.
+    fn handshake_dies(&self, service: &Service) -> bool {
+        let dialogues = self.measurements.iter().filter_map(Measurement::dialogue);
+        let outcomes: Vec<&HandshakeOutcome> = dialogues
+            .filter(|dialogue| dialogue.role == Role::Target && dialogue.service == *service)
+            .filter_map(|dialogue| Some(&dialogue.handshake.as_ref()?.outcome))
+            .collect();
+        let dies = |outcome: &&HandshakeOutcome| {
+            matches!(
+                outcome,
+                HandshakeOutcome::Reset | HandshakeOutcome::TimedOut
+            )
+        };
+        !outcomes.is_empty() && outcomes.iter().all(dies)
     }
 
     /// One record of what is known of all addresses that were met so far, by us and by a witness that traced back.

@@ -116,6 +116,8 @@ pub(super) struct HopRead<'a> {
     pub(super) test: Side<'a>,
     /// Whatever no box looks for.
     pub(super) control: Side<'a>,
+    /// A ClientHello.
+    pub(super) hello: Side<'a>,
 }
 
 /// One trace, read.
@@ -145,6 +147,7 @@ impl<'a> Reading<'a> {
             };
             let side: &mut Side<'a> = match probe.payload {
                 Payload::StartTls | Payload::Capabilities => &mut hop.test,
+                Payload::ClientHello => &mut hop.hello,
                 Payload::None | Payload::Control | Payload::UnknownVerb => &mut hop.control,
             };
             read_probe(trace, probe, step, side);
@@ -345,7 +348,12 @@ fn read_probe<'a>(trace: &'a Trace, probe: &'a Probe, step: u32, side: &mut Side
             || left_behind
             || match probe.restored {
                 Some(restored) => answer.at >= restored,
-                None => exceeded && trace.method == Method::Sweep,
+                // No ClientHello is sent whole behind a limited one.
+                None => {
+                    exceeded
+                        && trace.method == Method::Sweep
+                        && probe.payload != Payload::ClientHello
+                }
             };
         if late {
             side.answered_late = true;

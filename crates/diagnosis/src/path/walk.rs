@@ -5,6 +5,7 @@
 //! | quotes show other bytes from some hop on | in-place rewriting | [`Kind::Rewritten`] |
 //! | STARTTLS is answered short of where a control command is | a forger | [`Kind::Answered`] |
 //! | STARTTLS dies without a word where a control command's death is told | a filter | [`Kind::Dropped`] |
+//! | a ClientHello is reset, or dies without a word, where a control command's death is told | a filter of TLS | [`Kind::HelloReset`], [`Kind::HelloDropped`] |
 //! | the port answers nearer than the same address's other ports | a proxy | [`Kind::Terminated`] |
 //! | the port's SYN dies, or is refused, where other ports' go on | a port block | [`Kind::Blocked`] |
 //! | the refusal arrives with another TTL than the connection's other packets | a forger | [`Kind::Forged`] |
@@ -21,6 +22,7 @@ use super::{
     Hop, PathReport,
     answered::{answered, forged},
     changepoint::ChangePoint,
+    hello::hello,
     place::{Acts, Map, Nodes, Places},
     reading::{HopRead, MOST_HOPS, Reading, Side},
     rewritten::rewritten,
@@ -40,6 +42,8 @@ pub(crate) enum Kind {
     Terminated,
     Blocked,
     Forged,
+    HelloReset,
+    HelloDropped,
 }
 
 impl Kind {
@@ -53,7 +57,14 @@ impl Kind {
             Self::Terminated => "terminated-early",
             Self::Blocked => "blocked-on-the-way",
             Self::Forged => "reply-with-another-ttl",
+            Self::HelloReset => "hello-reset-early",
+            Self::HelloDropped => "hello-dropped-on-the-way",
         }
+    }
+
+    /// Whether it happens to the handshake, and not to STARTTLS.
+    pub(crate) const fn is_of_hello(self) -> bool {
+        matches!(self, Self::HelloReset | Self::HelloDropped)
     }
 }
 
@@ -190,8 +201,9 @@ pub(crate) fn walk<'a>(service: &Service, traces: &[Cited<'a>], map: &Map<'_>) -
         nodes,
         id: own.first().map_or("", |(id, _)| *id).into(),
     };
-    const LOOKS: [fn(&Traced<'_>, &mut Walk); 6] =
-        [rewritten, answered, dropped, terminated, blocked, forged];
+    const LOOKS: [fn(&Traced<'_>, &mut Walk); 7] = [
+        rewritten, answered, dropped, hello, terminated, blocked, forged,
+    ];
     for look in LOOKS {
         if walk.change.is_none() {
             look(&traced, &mut walk);

@@ -16,7 +16,7 @@ pub(super) fn wire(traced: &Traced<'_>) -> (Option<bool>, bool) {
         .iter()
         .filter(|reading| reading.trace.engine == Engine::Raw)
         .flat_map(|reading| &reading.trace.probes)
-        .filter(|probe| !probe.sent.is_empty());
+        .filter(|probe| !probe.sent.is_empty() && probe.payload != Payload::ClientHello);
     for probe in probes {
         let kind = usize::from(probe.payload == Payload::StartTls);
         let count = if probe.packet.is_empty() {

@@ -7,6 +7,7 @@
 mod arrival;
 mod bench;
 mod climb;
+mod hello;
 mod inbox;
 mod packet;
 mod pcapng;
@@ -98,6 +99,9 @@ pub struct TraceAsk {
     pub role: Role,
     /// Whether commands are traced too and TTLs of answers found out, or only SYNs are sent.
     pub thorough: bool,
+    /// Whether a ClientHello is traced as well, where STARTTLS is accepted: for services whose handshakes die without a
+    /// word. It needs raw sockets.
+    pub hello: bool,
 }
 
 impl TraceAsk {
@@ -133,11 +137,13 @@ pub fn trace_asks(target: &Service, controls: &[Service]) -> Vec<TraceAsk> {
         },
         role: Role::Sibling,
         thorough: false,
+        hello: false,
     };
     let mut asks = vec![TraceAsk {
         service: target.clone(),
         role: Role::Target,
         thorough: true,
+        hello: false,
     }];
     let siblings = [
         Scheme::Submission.default_port(),
@@ -164,6 +170,7 @@ pub fn trace_asks(target: &Service, controls: &[Service]) -> Vec<TraceAsk> {
             known: Vec::new(),
         },
         thorough: false,
+        hello: false,
     }));
     asks
 }
@@ -363,7 +370,11 @@ async fn commands(
             .await;
         }
     }
+    let talks = sweeps.iter().any(|sweep| sweep.failure.is_none());
     traces.extend(sweeps);
+    if ask.hello && talks && bench.inbox.is_some() {
+        traces.extend(hello::traced(bench, ask, address, reach, progress).await);
+    }
     traces
 }
 

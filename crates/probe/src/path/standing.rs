@@ -172,11 +172,34 @@ impl<'a> Standing<'a> {
         (probe, after)
     }
 
-    /// One command that never gets through, at several TTLs: each retransmission of the kernel leaves with the next.
+    /// Asks with a full TTL that TLS begin. Whether it may, and nothing at all follows for a while: a server that breaks off
+    /// by itself must not seem to do so because of what is said next.
+    pub(super) async fn start_tls(&mut self, quiet: Duration) -> bool {
+        let command = self.command(Payload::StartTls);
+        self.say(&command).await;
+        let tag = words::tag(self.protocol, &command);
+        let heard = self.reply(Label::StartTls, tag, REPLY).await;
+        // Words behind the reply would be taken for an answer to what comes next.
+        let begins = heard.is_ok_and(|reply| self.begins_tls(&reply)) && self.behind.is_empty();
+        let mut more = [0; 1];
+        begins
+            && tokio::time::timeout(quiet, self.stream.read(&mut more))
+                .await
+                .is_err()
+    }
+
+    /// The next command of its kind, with a tag of its own where the protocol has tags.
+    pub(super) fn command(&mut self, payload: Payload) -> Vec<u8> {
+        self.count = self.count.wrapping_add(1) % 100;
+        words::command(self.protocol, payload, self.count)
+    }
+
+    /// One message that never gets through, at several TTLs: each retransmission of the kernel leaves with the next.
     /// `next` is told the latest probe and names the TTL that follows.
     pub(super) async fn retransmitted(
         &mut self,
         payload: Payload,
+        command: Vec<u8>,
         most: usize,
         mut next: impl FnMut(Option<&Probe>) -> Option<u8>,
     ) -> Vec<Probe> {
@@ -184,8 +207,6 @@ impl<'a> Standing<'a> {
         let Some(first) = next(None) else {
             return probes;
         };
-        self.count = self.count.wrapping_add(1) % 100;
-        let command = words::command(self.protocol, payload, self.count);
         let _ = self.stream.take_error();
         let _ = sys::set_ttl(&self.stream, self.family, first);
         let mut probe = self.probe(first, payload, &command);
@@ -196,6 +217,11 @@ impl<'a> Standing<'a> {
                 .hear(&mut probe, &command, Instant::now() + window)
                 .await;
             if matches!(heard, Ok(None)) {
+                // What is no line of text, and has no end, was said all the same.
+                let said = std::mem::take(&mut self.behind);
+                if !said.is_empty() {
+                    self.answered(&mut probe, &said);
+                }
                 self.acknowledged(&mut probe);
             }
             self.complete(&mut probe);

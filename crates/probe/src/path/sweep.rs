@@ -32,19 +32,19 @@ const MOST_REFUSED_BY_MAILBOXES: usize = 2;
 const MOST_TRIES: usize = 3;
 
 /// TTLs at which a command that never gets through is sent again on one connection; the waits double.
-const MOST_RETRANSMITTED: usize = 5;
+pub(super) const MOST_RETRANSMITTED: usize = 5;
 
 /// What became of STARTTLS at each TTL, over all connections so far; `true` where something changed, answered or
 /// swallowed it before the server could.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Known {
-    effects: BTreeMap<u8, Option<bool>>,
+    pub(super) effects: BTreeMap<u8, Option<bool>>,
     /// It never got through, not even with a full TTL.
     pub(super) is_swallowed: bool,
     /// It ended the connection.
     pub(super) is_fatal: bool,
     /// Somebody replied that TLS may begin.
-    was_accepted: bool,
+    pub(super) was_accepted: bool,
 }
 
 impl Known {
@@ -58,7 +58,7 @@ impl Known {
 
     /// The TTL that tells most: one between the two where the effect begins; where none is left, those two, so that they
     /// are seen on this connection too.
-    fn next(&self, here: &BTreeMap<u8, Option<bool>>, end: u8) -> Option<u8> {
+    pub(super) fn next(&self, here: &BTreeMap<u8, Option<bool>>, end: u8) -> Option<u8> {
         let had_one = self
             .effects
             .iter()
@@ -143,7 +143,7 @@ pub(super) fn agree(one: &Trace, other: &Trace) -> bool {
 }
 
 /// The control command at every hop; those that said nothing now although they had answered SYNs, again.
-async fn controls(
+pub(super) async fn controls(
     standing: &mut Standing<'_>,
     reach: Reach<'_>,
     probes: &mut Vec<Probe>,
@@ -224,8 +224,9 @@ async fn tests(
     let control = |ttl| controls.iter().rfind(|probe| probe.ttl == ttl);
     let mut here = BTreeMap::new();
     if known.is_swallowed {
+        let command = standing.command(Payload::StartTls);
         let sent = standing
-            .retransmitted(Payload::StartTls, MOST_RETRANSMITTED, |latest| {
+            .retransmitted(Payload::StartTls, command, MOST_RETRANSMITTED, |latest| {
                 if let Some(probe) = latest {
                     let effect = effect(probe, control(probe.ttl));
                     here.insert(probe.ttl, effect);
@@ -301,7 +302,7 @@ fn probes_at(probes: &[Probe], ttl: u8) -> usize {
 }
 
 /// A TTL halfway between the highest that had no effect and the lowest that had one, if there is one left untried.
-fn between(effects: &BTreeMap<u8, Option<bool>>, end: u8) -> Option<u8> {
+pub(super) fn between(effects: &BTreeMap<u8, Option<bool>>, end: u8) -> Option<u8> {
     let of = |wanted: bool| {
         effects
             .iter()
@@ -340,7 +341,7 @@ fn effect(probe: &Probe, control: Option<&Probe>) -> Option<bool> {
 }
 
 /// Whether a router told that it got the probe.
-fn expired(probe: &Probe) -> bool {
+pub(super) fn expired(probe: &Probe) -> bool {
     probe.answers.iter().any(|answer| {
         matches!(
             answer.what,
@@ -420,7 +421,7 @@ fn received(flow: &[(Elapsed, Vec<u8>)], local: SocketAddr, probes: &[Probe]) ->
     received
 }
 
-fn begun(bench: &Bench<'_>, ask: &TraceAsk) -> Trace {
+pub(super) fn begun(bench: &Bench<'_>, ask: &TraceAsk) -> Trace {
     Trace {
         service: ask.service.clone(),
         role: ask.role.clone(),
@@ -436,7 +437,7 @@ fn begun(bench: &Bench<'_>, ask: &TraceAsk) -> Trace {
     }
 }
 
-fn ended(mut trace: Trace, bench: &Bench<'_>, failure: Option<Failure>) -> Trace {
+pub(super) fn ended(mut trace: Trace, bench: &Bench<'_>, failure: Option<Failure>) -> Trace {
     trace.ended = bench.context.now();
     trace.failure = failure;
     trace

@@ -4,7 +4,7 @@
 //! It must not know how a place is named.
 
 use alloc::format;
-use hoofbeat_observation::Engine;
+use hoofbeat_observation::{Engine, HandshakeOutcome};
 use hoofbeat_session::Outcome;
 
 use super::{Further, LEAST_INDIRECT, in_the_clear, place_row};
@@ -61,6 +61,14 @@ impl Further {
         let relevant = match change.kind {
             Kind::Terminated => true,
             Kind::Blocked => opinion.mechanism == Some(Mechanism::PortBlocked),
+            kind if kind.is_of_hello() => matches!(
+                opinion.mechanism,
+                Some(
+                    Mechanism::HandshakeReset
+                        | Mechanism::HandshakeBlackholed
+                        | Mechanism::StarttlsBroken
+                )
+            ),
             _ => in_the_clear(opinion.mechanism),
         };
         if bench.leaves_out(group) || !relevant {
@@ -70,6 +78,9 @@ impl Further {
         // A box that changes the command says nothing where the command was accepted: then the sweep and the
         // dialogues met different things.
         if !ends && change.kind != Kind::Blocked && !corroborated {
+            if change.kind.is_of_hello() {
+                return;
+            }
             opinion.innocent.push("hops tell of something that the dialogues do not bear out: STARTTLS was answered there as by the server itself, so the hops are told and not weighed".into());
             return;
         }
@@ -99,7 +110,11 @@ impl Further {
         if direct {
             self.facts.shown_in_session |= change.kind == Kind::Rewritten;
 
-            accuse(change, opinion);
+            if change.kind.is_of_hello() {
+                accuse_of_hello(change, opinion);
+            } else {
+                accuse(change, opinion);
+            }
             self.wire(bench, walk, change, opinion);
         } else if ends && change.direct && change.first_hop {
             self.answered_here(bench, walk);
@@ -330,6 +345,29 @@ fn accuse(change: &Change, opinion: &mut Opinion) {
     }
 }
 
+/// The path shows that what breaks the handshake is not the server.
+fn accuse_of_hello(change: &Change, opinion: &mut Opinion) {
+    let (mechanism, what) = match change.kind {
+        Kind::HelloReset => (Mechanism::HandshakeReset, "answered by a reset"),
+        _ => (Mechanism::HandshakeBlackholed, "swallowed"),
+    };
+    if opinion.certain.is_some() {
+        return;
+    }
+    if matches!(opinion.verdict, Verdict::Server | Verdict::Inconclusive) {
+        opinion.verdict = Verdict::Interference;
+        opinion.mechanism = Some(mechanism);
+        opinion.encryption = Encryption::None;
+        opinion.reason = format!(
+            "STARTTLS is accepted, and the first message of TLS is {what} on its way, between hop {} and hop {}",
+            change.segment.after_hop, change.segment.up_to_hop
+        );
+    }
+    if opinion.verdict == Verdict::Interference {
+        opinion.state = Some(State::Altered);
+    }
+}
+
 /// Whether a dialogue shows the failure that hops explain.
 fn corroborates(bench: &Bench<'_, '_>, kind: Kind, opinion: &Opinion) -> bool {
     if opinion
@@ -345,12 +383,23 @@ fn corroborates(bench: &Bench<'_, '_>, kind: Kind, opinion: &Opinion) -> bool {
             .iter()
             .any(|(_, step)| wanted(&step.exchange.outcome, step.refused()))
     };
+    // What completed once is not what the path forbids, and an alert is the server's own voice.
+    let handshake = |wanted: &HandshakeOutcome| {
+        let handshakes = bench
+            .hearings
+            .iter()
+            .filter_map(|hearing| hearing.handshake());
+        let mut met = handshakes.map(|handshake| &handshake.outcome).peekable();
+        met.peek().is_some() && met.all(|outcome| outcome == wanted)
+    };
     match kind {
         Kind::Rewritten | Kind::Answered | Kind::Forged => {
             any(&|_, refused| refused) || any(&|outcome, _| *outcome == Outcome::TimedOut)
         }
         Kind::Reset => any(&|outcome, _| matches!(outcome, Outcome::Reset | Outcome::Closed)),
         Kind::Dropped => any(&|outcome, _| *outcome == Outcome::TimedOut),
+        Kind::HelloReset => handshake(&HandshakeOutcome::Reset),
+        Kind::HelloDropped => handshake(&HandshakeOutcome::TimedOut),
         Kind::Terminated | Kind::Blocked => true,
     }
 }
