@@ -128,22 +128,28 @@ fn is_marked(dialogue: &Value) -> bool {
     overwritten || stars >= 8
 }
 
+/// Sooner than any retransmission, microseconds: what comes in this time answers the limited packet itself.
+const PROMPT: u64 = 150_000;
+
 /// What one limited packet met, as CenTrace tells answers apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Met {
-    Router,
-    Server,
-    Refusal,
-    Silence,
+    /// Only ICMP, or nothing.
+    Nobody {
+        /// A router told that it dropped the packet.
+        router: bool,
+    },
+    /// Somebody answered this very packet.
+    Somebody { refuses: bool },
+    /// The server answered once the packet was sent again without a limit.
+    Later { refuses: bool },
 }
 
 fn terminating_ttl(here: &Archive, _: Option<&Archive>) -> Claim {
-    let sweeps = || {
-        here.of_target("trace")
-            .filter(|trace| trace["direction"] == "to-server" && trace["method"] == "sweep")
-    };
     let met = |payload: &'static str| -> Vec<(u8, Met)> {
-        let probes = sweeps()
+        let probes = here
+            .of_target("trace")
+            .filter(|trace| trace["direction"] == "to-server" && trace["method"] == "sweep")
             .filter_map(|trace| trace["probes"].as_array())
             .flatten()
             .filter(|probe| probe["payload"] == payload);
@@ -152,14 +158,21 @@ fn terminating_ttl(here: &Archive, _: Option<&Archive>) -> Claim {
             .collect()
     };
     let (control, test) = (met("control"), met("start-tls"));
-    let (Some(server_at), Some(ends_at)) = (first_answer(&control), terminates(&test)) else {
-        // CenTrace measures on only where test and control differ at full TTL.
+    let Some((server_at, _)) = first_answer(&control) else {
+        // Nothing to compare with. It measures on only where test and control differ without a limit.
         return Claim::at(match sight(here) {
             Sight::Works => Place::None,
             _ => Place::Undetermined,
         });
     };
-    if test.contains(&(ends_at, Met::Server)) {
+    let later = test.iter().find_map(|(_, met)| match met {
+        Met::Later { refuses } => Some((server_at, *refuses)),
+        _ => None,
+    });
+    let Some((ends_at, refuses)) = first_answer(&test).or(later).or_else(|| dropped(&test)) else {
+        return Claim::at(Place::Undetermined);
+    };
+    if !refuses {
         return Claim::at(Place::None);
     }
     if ends_at > server_at {
@@ -178,45 +191,50 @@ fn terminating_ttl(here: &Archive, _: Option<&Archive>) -> Claim {
     }
 }
 
-/// The precedence within one probe: what is not ICMP first.
+/// The precedence within one probe: what is not ICMP first. A FIN is left out: in a standing connection it is the server
+/// that has had enough errors.
 fn met(probe: &Value) -> Met {
+    let sent = probe["at"].as_u64().unwrap_or_default();
     let answers = || probe["answers"].as_array().into_iter().flatten();
-    let any =
-        |kinds: &[&str]| answers().any(|answer| kinds.iter().any(|kind| answer["answer"] == *kind));
-    let positive = |answer: &Value| {
-        let reply = bytes(&answer["bytes"]);
-        let text = String::from_utf8_lossy(&reply).into_owned();
-        text.starts_with('2') || text.starts_with("+OK") || text.contains(" OK")
+    let is = |answer: &Value, kinds: &[&str]| kinds.iter().any(|kind| answer["answer"] == *kind);
+    let router = answers().any(|answer| is(answer, &["time-exceeded", "unreachable", "expired"]));
+    let Some(answer) = answers().find(|answer| is(answer, &["reply", "reset", "acknowledged"]))
+    else {
+        return Met::Nobody { router };
     };
-    if any(&["reset", "closed"]) {
-        Met::Refusal
-    } else if answers().any(|answer| answer["answer"] == "reply" && positive(answer)) {
-        Met::Server
-    } else if any(&["reply"]) {
-        Met::Refusal
-    } else if any(&["acknowledged", "connected"]) {
-        Met::Server
-    } else if any(&["time-exceeded", "unreachable", "expired"]) {
-        Met::Router
+    let refuses = is(answer, &["reset"]) || is(answer, &["reply"]) && !is_positive(answer);
+    let after = answer["at"]
+        .as_u64()
+        .unwrap_or_default()
+        .saturating_sub(sent);
+    if router && after >= PROMPT {
+        Met::Later { refuses }
     } else {
-        Met::Silence
+        Met::Somebody { refuses }
     }
 }
 
-fn first_answer(met: &[(u8, Met)]) -> Option<u8> {
+fn is_positive(answer: &Value) -> bool {
+    let text = String::from_utf8_lossy(&bytes(&answer["bytes"])).into_owned();
+    text.starts_with('2') || text.starts_with("+OK") || text.contains(" OK")
+}
+
+/// The lowest TTL that somebody answers, and whether with a refusal.
+fn first_answer(met: &[(u8, Met)]) -> Option<(u8, bool)> {
     met.iter()
-        .filter(|(_, met)| matches!(met, Met::Server | Met::Refusal))
-        .map(|(ttl, _)| *ttl)
+        .filter_map(|(ttl, met)| match met {
+            Met::Somebody { refuses } => Some((*ttl, *refuses)),
+            _ => None,
+        })
         .min()
 }
 
-/// The first TTL that is answered, or behind the last one that is: a dropper's.
-fn terminates(met: &[(u8, Met)]) -> Option<u8> {
-    let after_routers = || {
-        let routers = met.iter().filter(|(_, met)| *met == Met::Router);
-        Some(routers.map(|(ttl, _)| *ttl).max()?.saturating_add(1))
-    };
-    first_answer(met).or_else(after_routers)
+/// Silence from here on, behind the last router that dropped the packet: a dropper's.
+fn dropped(met: &[(u8, Met)]) -> Option<(u8, bool)> {
+    let routers = met
+        .iter()
+        .filter(|(_, met)| *met == Met::Nobody { router: true });
+    Some((routers.map(|(ttl, _)| *ttl).max()?.saturating_add(1), true))
 }
 
 /// Whose router it is, by the address that the control's sweep met there: the systems of the two ends, else between.
@@ -322,6 +340,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_beside_a_routers_is_a_tap_at_its_hop() {
+        let expired = json!({"answer": "time-exceeded", "from": "198.18.2.1", "at": 900});
+        let forged = json!({"answer": "reply", "bytes": "500 no\r\n", "at": 1200});
+        let tapped =
+            json!({"ttl": 2, "payload": "start-tls", "at": 0, "answers": [expired, forged]});
+        let claim = terminating_ttl(&traced(&[tapped]), None);
+        assert_eq!(claim.segment, Some(Segment { after: 1, up_to: 2 }));
+    }
+
+    #[test]
     fn an_answer_at_the_servers_own_ttl_is_called_the_endpoints_firewall() {
         let refused = json!({"answer": "reply", "bytes": "500 no\r\n"});
         let in_place = traced(&[probe("start-tls", 4, &refused)]);
@@ -333,6 +361,15 @@ mod tests {
         );
         let past = traced(&[probe("start-tls", 6, &refused)]);
         assert_eq!(terminating_ttl(&past, None).place, Place::Undetermined);
+        // A quote of a changed packet changes nothing for this rule: the server's own answer to the retransmission counts.
+        let expired = json!({"answer": "time-exceeded", "from": "198.18.2.1", "at": 1000});
+        let later = json!({"answer": "reply", "bytes": "500 no\r\n", "at": 210_000});
+        let masked =
+            json!({"ttl": 2, "payload": "start-tls", "at": 0, "answers": [expired, later]});
+        assert_eq!(
+            terminating_ttl(&traced(&[masked]), None).place,
+            Place::ServerEdge
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::archive::{Archive, Evidence};
 use super::baseline::RULES;
 use super::case::Case;
 use super::engine::Engine;
-use super::row::Row;
+use super::row::{Live, Row};
 use super::stage::{self, Kept};
 use crate::tool;
 
@@ -57,12 +57,10 @@ pub(crate) fn row(
         // The last engine's files stay for the ablation.
         fullest = files;
     }
-    let differs = answers
-        .get(&Engine::Witness)
-        .filter(|_| fresh)
-        .map(|answer| differs(answer, &stage::live(folder)?, case))
-        .transpose()?
-        .flatten();
+    let live = match answers.get(&Engine::Witness) {
+        Some(answer) if fresh => live(answer, &stage::live(folder)?, case)?,
+        _ => Live::NotCompared,
+    };
     let fullest_said = answers.get(&Engine::SecondNetwork).map(groups);
     let without = fullest_said
         .into_iter()
@@ -81,7 +79,7 @@ pub(crate) fn row(
             .map(|rule| (rule.apply)(&raw, Some(&elsewhere)))
             .collect(),
         answers,
-        differs,
+        live,
         cost,
         seconds: kept.seconds,
     })
@@ -100,13 +98,17 @@ fn groups(answer: &Answer) -> BTreeSet<String> {
 }
 
 /// An archive judged offline must say what the live check said: else the tables would measure something else.
-fn differs(answer: &Answer, live: &Value, case: &Case) -> Result<Option<String>> {
-    let live = Answer::read(live, case.port).context("the live check")?;
+fn live(answer: &Answer, document: &Value, case: &Case) -> Result<Live> {
+    let live = Answer::read(document, case.port).context("the live check")?;
     let same = live.verdict == answer.verdict
         && live.mechanism == answer.mechanism
         && live.place == answer.place
         && live.segment == answer.segment;
-    Ok((!same).then(|| format!("live {}, offline {}", live.in_short(), answer.in_short())))
+    if same {
+        return Ok(Live::Same);
+    }
+    let both = format!("live {}, offline {}", live.in_short(), answer.in_short());
+    Ok(Live::Differs(both))
 }
 
 fn kept_as(folder: &Path, name: &str, archive: &Archive) -> Result<PathBuf> {

@@ -13,8 +13,8 @@ use super::score::Said;
 pub(crate) struct Row {
     pub(crate) case: Case,
     pub(crate) answers: BTreeMap<Engine, Answer>,
-    /// What the live check said, where judging its archive offline says something else.
-    pub(crate) differs: Option<String>,
+    /// Whether judging the archive offline says what the live check said.
+    pub(crate) live: Live,
     /// The fullest judgement again, with one group of evidence left out.
     pub(crate) without: BTreeMap<String, Answer>,
     /// In the order of the rules.
@@ -35,6 +35,16 @@ impl Row {
         let (case, answer) = self.by(engine)?;
         Some((case, answer.into()))
     }
+}
+
+/// The live check's answer beside the offline one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Live {
+    Same,
+    /// Both, in short.
+    Differs(String),
+    /// The archive was made earlier, perhaps by another build.
+    NotCompared,
 }
 
 /// A run that gave nothing to score. It counts for nobody.

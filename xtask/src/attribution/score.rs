@@ -51,7 +51,9 @@ impl From<Claim> for Said {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mark {
     Right,
-    /// Not the truth, and not wrong: `undetermined`, or another word that the scenario calls honest.
+    /// Not the truth, and a place that nothing which can be seen speaks against, as the scenario says.
+    Honest,
+    /// `undetermined`.
     Abstained,
     Wrong,
 }
@@ -60,8 +62,10 @@ pub(crate) enum Mark {
 pub(crate) fn mark(case: &Case, said: Said) -> Mark {
     if said.place == case.truth {
         Mark::Right
-    } else if said.place == Place::Undetermined || case.also_honest.contains(&said.place) {
+    } else if said.place == Place::Undetermined {
         Mark::Abstained
+    } else if case.also_honest.contains(&said.place) {
+        Mark::Honest
     } else {
         Mark::Wrong
     }
@@ -87,6 +91,7 @@ pub(crate) fn misses(case: &Case, said: Said) -> bool {
 pub(crate) struct Tally {
     pub(crate) runs: usize,
     pub(crate) right: usize,
+    pub(crate) honest: usize,
     pub(crate) abstained: usize,
     pub(crate) wrong: usize,
     /// Runs in which nobody meddles.
@@ -132,6 +137,7 @@ impl Tally {
         self.runs += 1;
         match mark(case, said) {
             Mark::Right => self.right += 1,
+            Mark::Honest => self.honest += 1,
             Mark::Abstained => self.abstained += 1,
             Mark::Wrong => self.wrong += 1,
         }
@@ -345,7 +351,7 @@ pub(crate) mod tests {
         assert!(misses(&isp, said("server", Place::Server, 0.9)));
         assert!(misses(&isp, said("clear", Place::None, 0.0)));
         isp.also_honest.push(Place::ServerEdge);
-        assert_eq!(mark(&isp, edge), Mark::Abstained);
+        assert_eq!(mark(&isp, edge), Mark::Honest);
         assert!(!names_another(&isp, edge));
     }
 

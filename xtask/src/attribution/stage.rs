@@ -26,8 +26,8 @@ look() {
     "$@" --json --control "$control" --ca "$ca" --archive "$out/$name.jsonl" "$target" >"$out/$name.json" 2>"$out/$name.err"
     echo "$? $((($(date +%s%N) - began) / 1000000))" >"$out/$name.end"
 }
-look raw "$hoofbeat" check --trace --engine raw --witness "$witness" --prefixes "$prefixes" --vantage "$vantage"
-look unprivileged setpriv --bounding-set=-all --inh-caps=-all "$hoofbeat" check --trace --engine unprivileged --prefixes "$prefixes" --vantage "$vantage"
+look raw "$hoofbeat" trace --engine raw --witness "$witness" --prefixes "$prefixes" --vantage "$vantage"
+look unprivileged setpriv --bounding-set=-all --inh-caps=-all "$hoofbeat" trace --engine unprivileged --prefixes "$prefixes" --vantage "$vantage"
 look elsewhere ip netns exec "$elsewhere" "$hoofbeat" check --vantage "$other"
 "#;
 

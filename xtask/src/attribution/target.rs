@@ -4,7 +4,7 @@ use super::bound::upper;
 use super::case::Case;
 use super::engine::Engine;
 use super::place::Place;
-use super::row::Row;
+use super::row::{Live, Row};
 use super::score::{Said, Tally, share};
 
 /// Least share of exact segments, and of right classes.
@@ -117,10 +117,11 @@ fn classes(rows: &[&Row]) -> Target {
     Target {
         what: "≥ 90 % right class with a witness".to_owned(),
         found: format!(
-            "{} of {} ({:.1} %); {} undetermined, {} wrong",
+            "{} of {} ({:.1} %); {} name another place that is as honest, {} undetermined, {} wrong",
             tally.right,
             tally.runs,
             100.0 * tally.right_share(),
+            tally.honest,
             tally.abstained,
             tally.wrong
         ),
@@ -129,11 +130,13 @@ fn classes(rows: &[&Row]) -> Target {
 }
 
 fn offline(rows: &[&Row]) -> Target {
-    let differing = rows.iter().filter(|row| row.differs.is_some()).count();
+    let compared = rows.iter().filter(|row| row.live != Live::NotCompared);
+    let same = rows.iter().filter(|row| row.live == Live::Same).count();
+    let compared = compared.count();
     Target {
         what: "an archive judged offline says what the live check said".to_owned(),
-        found: format!("{} of {}", rows.len() - differing, rows.len()),
-        met: (!rows.is_empty()).then_some(differing == 0),
+        found: format!("{same} of {compared}"),
+        met: (compared > 0).then_some(same == compared),
     }
 }
 
@@ -156,7 +159,7 @@ mod tests {
         Row {
             case: case("x", truth, segment),
             answers: Engine::ALL.map(|engine| (engine, said.clone())).into(),
-            differs: None,
+            live: Live::Same,
             without: BTreeMap::new(),
             claims: Vec::new(),
             cost: BTreeMap::new(),
@@ -199,7 +202,7 @@ mod tests {
         let untold = [row(Place::Access, Some((1, 2)), Place::Undetermined, None)];
         assert_eq!(met(&untold)[2..5], [Some(false), Some(false), Some(false)]);
         let mut other = row(Place::None, None, Place::None, None);
-        other.differs = Some("live clear, offline server".to_owned());
+        other.live = Live::Differs("live clear, offline server".to_owned());
         assert_eq!(met(&[other])[5], Some(false));
     }
 

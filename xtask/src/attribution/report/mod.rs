@@ -1,6 +1,8 @@
 //! `docs/attribution.md`: the method, the targets, the sums, every error by its name, and every run.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod runs;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::baseline::RULES;
@@ -9,9 +11,10 @@ use super::case::Case;
 use super::engine::Engine;
 use super::place::Place;
 use super::row::{NotRun, Row};
-use super::score::{Belief, Mark, Said, Tally, mark, reliability, share};
+use super::score::{Belief, Said, Tally, reliability, share};
 use super::target::{self, Target};
 use crate::accuracy::median;
+use runs::{differing, errors, every, left_out};
 
 /// What the head of the page tells.
 pub(crate) struct Head {
@@ -76,14 +79,16 @@ pub(crate) fn page(rows: &[Row], not_run: &[NotRun], head: &Head) -> String {
 
 const METHOD: &str = "Every scenario of the lab's network (`hoofbeat lab list --net`) is built anew from Linux network namespaces: client, home \
 router with NAT, access provider, transit, the server's edge, the server, beside them a control server, a witness and a second client on a mobile network. \
-`hoofbeat check --trace --witness … --control … --ca … --prefixes … --archive FILE --json TARGET` runs on the client, the same without privilege and without \
+`hoofbeat trace --witness … --control … --ca … --prefixes … --archive FILE --json TARGET` runs on the client (as `check`, and traces \
+whatever it finds), the same without privilege and without \
 witness, and a plain check on the mobile network; where only the phone meets something (the dispute of 2014), the two change places. The truth stands in the scenario's file, written before the run. The archives \
 are then judged offline (`hoofbeat explain`) with more and with fewer means, so that the engines differ in nothing but evidence: *check alone* has the \
 dialogues, *U* the traces of an unprivileged process, *R* those with raw sockets, then the witness's signed report is added, then the second network. \
 Routers and boxes are ours, made from documented behaviour, and all routers are Linux: the tables show that the method tells apart what is in them, \
 not how often it is right in the wild.\n\n\
 *Accused* means named with a probability of 0.80 or more. A **false accusation** is a verdict of interference, or a place other than the server accused, where \
-nothing interferes. Bounds are exact (Clopper and Pearson), one-sided, 95 %. Log loss and Brier score are over the seven places, with undetermined belief spread evenly; \
+nothing interferes. *As honest* counts answers that name another place which the scenario allows, because nothing that can be seen tells the two apart \
+(a box on the home router's inner side and one on the host, the edge's outer side and its provider). Bounds are exact (Clopper and Pearson), one-sided, 95 %. Log loss and Brier score are over the seven places, with undetermined belief spread evenly; \
 `clear` where something stands in the way costs ln 1000.";
 
 /// A few lines for the terminal.
@@ -119,9 +124,9 @@ fn targets(targets: &[Target]) -> String {
 
 /// One line an engine.
 fn engines(rows: &[&Row]) -> String {
-    let mut text = "| | runs | right place | undetermined | wrong place | false accusations (of innocent runs; bound) | another accused | missed | \
+    let mut text = "| | runs | right place | as honest | undetermined | wrong place | false accusations (of innocent runs; bound) | another accused | missed | \
 segment exact, of all on the path (of told) | within one | credible set holds, mean hops | macro-F1 | log loss | Brier |\n\
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for engine in Engine::ALL {
         let tally = Tally::of(rows.iter().filter_map(|row| row.said(engine)));
@@ -146,9 +151,10 @@ segment exact, of all on the path (of told) | within one | credible set holds, m
 /// The columns that rules without probabilities have too.
 fn line(name: &str, tally: &Tally) -> String {
     format!(
-        "{name} | {} | {} | {} | {} | {} of {} (≤ {}) | {} | {} |",
+        "{name} | {} | {} | {} | {} | {} | {} of {} (≤ {}) | {} | {} |",
         tally.runs,
         of(tally.right, tally.runs),
+        tally.honest,
         of(tally.abstained, tally.runs),
         of(tally.wrong, tally.runs),
         tally.false_accusations.len(),
@@ -287,8 +293,8 @@ fn baselines(rows: &[&Row]) -> String {
     for rule in &RULES {
         let _ = writeln!(text, "- *{}*: {}", rule.name, rule.says);
     }
-    text += "\n| | runs | right place | undetermined | wrong place | false accusations (of innocent runs; bound) | another accused | missed | \
-segment exact, of all on the path (of told) | within one | macro-F1 |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+    text += "\n| | runs | right place | as honest | undetermined | wrong place | false accusations (of innocent runs; bound) | another accused | missed | \
+segment exact, of all on the path (of told) | within one | macro-F1 |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
     let mut add = |name: &str, tally: &Tally| {
         let hops = &tally.hops;
         let _ = writeln!(
@@ -345,7 +351,11 @@ fn ablation(rows: &[&Row]) -> String {
     for group in sorted_groups(&groups) {
         let judged: Vec<(&Case, Said)> = rows
             .iter()
-            .filter_map(|row| Some((&row.case, Said::from(row.without.get(group)?))))
+            .filter_map(|row| {
+                // Where the group said nothing, leaving it out changes nothing.
+                let whole = row.answers.get(&Engine::SecondNetwork);
+                Some((&row.case, Said::from(row.without.get(group).or(whole)?)))
+            })
             .collect();
         let entered = rows
             .iter()
@@ -396,125 +406,10 @@ fn cost(rows: &[&Row]) -> String {
     let most = seconds.iter().copied().fold(0.0, f64::max);
     let _ = writeln!(
         text,
-        "\nThe check with raw traces and witness took {:.1} seconds (most {most:.1}).\n",
+        "\n`hoofbeat trace` with raw sockets and witness took {:.1} seconds (most {most:.1}).\n",
         median(&seconds)
     );
     text
-}
-
-/// Everything that is wrong, by its name.
-fn errors(rows: &[&Row]) -> String {
-    let mut text = "### Every error\n\nA wrong place, by any engine; false accusations in bold. Undetermined is no error.\n\n".to_owned();
-    let mut lines = BTreeMap::<&str, Vec<String>>::new();
-    for row in rows {
-        for engine in Engine::ALL {
-            let Some((case, answer)) = row.by(engine) else {
-                continue;
-            };
-            let said = Said::from(answer);
-            let falsely = super::score::accuses_falsely(case, said);
-            if mark(case, said) == Mark::Wrong || falsely {
-                let told = answer.in_short();
-                let told = if falsely { format!("**{told}**") } else { told };
-                lines
-                    .entry(&case.id)
-                    .or_default()
-                    .push(format!("{}: {told}", engine.name()));
-            }
-        }
-    }
-    if lines.is_empty() {
-        return text + "None.\n\n";
-    }
-    text += "| run | truth | said |\n|---|---|---|\n";
-    for (id, told) in lines {
-        let truth = rows
-            .iter()
-            .find(|row| row.case.id == id)
-            .map(|row| truth(&row.case))
-            .unwrap_or_default();
-        let _ = writeln!(text, "| {id} | {truth} | {} |", told.join("; "));
-    }
-    text.push('\n');
-    text
-}
-
-fn truth(case: &Case) -> String {
-    let stretch = case.segment.or(case.reply_segment);
-    let stretch = stretch.map_or_else(String::new, |segment| format!(" {segment}"));
-    format!("{}{stretch}", case.truth.word())
-}
-
-fn differing(rows: &[Row]) -> String {
-    let lines: Vec<String> = rows
-        .iter()
-        .filter_map(|row| Some(format!("- {}: {}\n", row.case.id, row.differs.as_ref()?)))
-        .collect();
-    if lines.is_empty() {
-        return String::new();
-    }
-    format!("## Judged otherwise offline\n\n{}\n", lines.concat())
-}
-
-fn left_out(not_run: &[NotRun]) -> String {
-    if not_run.is_empty() {
-        return String::new();
-    }
-    let mut text =
-        "## Not run\n\nThese count for nobody.\n\n| run | | why |\n|---|---|---|\n".to_owned();
-    for run in not_run {
-        let set = if run.held_out { "held out" } else { "training" };
-        let _ = writeln!(
-            text,
-            "| {} | {set} | {} |",
-            run.id,
-            run.why.replace(['\n', '|'], " ")
-        );
-    }
-    text.push('\n');
-    text
-}
-
-fn every(rows: &[Row]) -> String {
-    let mut text = "## Every run\n\n+ right, · undetermined or honest too, − wrong; then whether the segment was exact (=), told and another (≠), or not told.\n\n\
-| run | | truth | check | U | R | R + witness | + second network | R + witness said |\n|---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for row in rows {
-        let marks: String = Engine::ALL
-            .into_iter()
-            .map(|engine| format!(" {} |", symbol(row.said(engine))))
-            .collect();
-        let said = row
-            .answers
-            .get(&Engine::Witness)
-            .map(super::answer::Answer::in_short)
-            .unwrap_or_default();
-        let set = if row.case.held_out { "held out" } else { "" };
-        let _ = writeln!(
-            text,
-            "| {} | {set} | {} |{marks} {said} |",
-            row.case.id,
-            truth(&row.case)
-        );
-    }
-    text
-}
-
-fn symbol(said: Option<(&Case, Said)>) -> String {
-    let Some((case, said)) = said else {
-        return String::new();
-    };
-    let place = match mark(case, said) {
-        Mark::Right => "+",
-        Mark::Abstained => "·",
-        Mark::Wrong => "−",
-    };
-    let segment = match (case.segment.or(case.reply_segment), said.segment) {
-        (Some(truth), Some(told)) if truth == told => " =",
-        (Some(_), Some(_)) => " ≠",
-        _ => "",
-    };
-    format!("{place}{segment}")
 }
 
 fn of(part: usize, whole: usize) -> String {
@@ -533,8 +428,10 @@ mod tests {
     use super::super::answer::tests::answer;
     use super::super::archive::Cost;
     use super::super::baseline::Claim;
+    use super::super::row::Live;
     use super::super::score::tests::case;
     use super::*;
+    use std::collections::BTreeMap;
 
     fn row(id: &str, truth: Place, held_out: bool, verdict: &str, said: Place) -> Row {
         let mut case = case(id, truth, None);
@@ -547,7 +444,7 @@ mod tests {
         Row {
             case,
             answers: Engine::ALL.map(|engine| (engine, said.clone())).into(),
-            differs: None,
+            live: Live::NotCompared,
             without: BTreeMap::from([("G2".to_owned(), said.clone()), ("G11".to_owned(), said)]),
             claims: vec![claim; 3],
             cost: BTreeMap::from([(
