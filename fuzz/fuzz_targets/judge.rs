@@ -34,6 +34,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         target: "mx.example.org",
         measurements: &measurements,
         settings,
+        elsewhere: Vec::new(),
     };
     let diagnosis = diagnose(&case);
     holds(&diagnosis, &measurements);

@@ -270,7 +270,9 @@ fn works(hearing: &Hearing<'_>, name: &str) -> Option<(bool, Support, String)> {
         ));
     }
     // A handshake that fails there as well clears nobody, and is no other place's doing either.
-    let broke = hearing.completed().is_none() && hearing.dialogue.handshake.is_some();
+    let broke = hearing.completed().is_none()
+        && (hearing.dialogue.handshake.is_some()
+            || hearing.upgrades().any(|step| hearing.is_ready(step)));
     if !is_welcomed(hearing) || broke {
         return None;
     }
