@@ -61,7 +61,7 @@ pub(super) async fn traced(
 ) -> Vec<Trace> {
     let mut traces = Vec::new();
     let mut heard = Heard::default();
-    while traces.len() < MOST && !(heard.is_settled(reach.end) && !traces.is_empty()) {
+    while traces.len() < MOST && (traces.is_empty() || !heard.is_settled(reach.end)) {
         let hello = client_hello(&ask.service).filter(|hello| hello.len() <= LONGEST);
         let Some(hello) = hello else { break };
         let Some(_permit) = bench.admit(address).await else {
