@@ -100,7 +100,7 @@ pub struct Check {
     hoofbeat trace --json --witness KEY@witness.example.net smtp://mx.example.org"
 )]
 pub struct Trace {
-    /// To which server: HOST, HOST:PORT, DOMAIN or SCHEME://HOST[:PORT]
+    /// To which server: HOST, HOST:PORT, DOMAIN, SCHEME://HOST or SCHEME://HOST:PORT
     #[arg(value_name = "TARGET")]
     pub target: String,
     /// What `check` shares.
@@ -132,7 +132,7 @@ pub struct Asking {
     /// How to trace: raw needs CAP_NET_RAW; auto takes it where it is to be had
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<EngineTyped>,
-    /// Which network announces which addresses: lines of PREFIX/LEN ASN [NAME], or CAIDA's pfx2as
+    /// Which network announces which addresses: lines of PREFIX/LEN, ASN and perhaps a name, or CAIDA's pfx2as
     #[arg(long, value_name = "FILE")]
     pub prefixes: Option<PathBuf>,
     /// A cooperating server to compare both ends' bytes with, as `hoofbeat witness` prints it
