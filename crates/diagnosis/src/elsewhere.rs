@@ -5,7 +5,10 @@
 
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::net::IpAddr;
-use hoofbeat_observation::{Role, Service, Vantage};
+use hoofbeat_observation::{
+    Role, Service, Vantage,
+    address::{SHORTENED_V4, SHORTENED_V6, shares_prefix},
+};
 use hoofbeat_session::Layer;
 
 use crate::{
@@ -14,7 +17,6 @@ use crate::{
     bench::is_welcomed,
     evidence,
     hearing::Hearing,
-    path::place::shares_prefix,
 };
 
 /// Further apart than this, two measurements are not of the same time, in seconds.
@@ -217,7 +219,11 @@ fn relation(here: &Vantage, there: &Vantage) -> Option<Relation> {
             let (Some(a), Some(b)) = (here.address, there.address) else {
                 return None;
             };
-            let length = if a.is_ipv4() { 24 } else { 48 };
+            let length = if a.is_ipv4() {
+                SHORTENED_V4
+            } else {
+                SHORTENED_V6
+            };
             // An IPv4 and an IPv6 address may be one machine's.
             (a.is_ipv4() == b.is_ipv4() && !shares_prefix(a, b, length)).then_some(Relation::Apart)
         }

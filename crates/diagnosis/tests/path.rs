@@ -47,40 +47,6 @@ fn segment(finding: &Finding) -> Option<(u8, u8)> {
         .segment
         .map(|segment| (segment.after_hop, segment.up_to_hop))
 }
-fn weighs(finding: &Finding, observation: &str) -> bool {
-    finding
-        .location
-        .weighed
-        .iter()
-        .any(|one| one.observation == observation)
-}
-
-/// Masked list, STARTTLS met by the words for an unknown verb.
-fn masked() -> Scene {
-    Scene::new()
-        .talk(Talk::smtp().greets(STARS).ehlo(POSTFIX_ASA).quit(BYE))
-        .talk(differential(STARS, POSTFIX_ASA).starttls(UNKNOWN).quit(BYE))
-}
-/// A server of no known make, without STARTTLS, that answers it like an unknown verb.
-fn plain() -> Scene {
-    let list = "250-mx.example.org\n250-8BITMIME\n250 SIZE 1000\n";
-    Scene::new().talk(
-        Talk::smtp()
-            .variation(hoofbeat_observation::Variation::Differential)
-            .greets("220 mx.example.org ready")
-            .ehlo(list)
-            .noop("250 fine")
-            .unknown("500 what?")
-            .starttls("500 what?")
-            .quit("221 bye"),
-    )
-}
-/// A Postfix that was built or set up without TLS.
-fn honest() -> Scene {
-    let list = postfix_without();
-    Scene::new().talk(differential(GREETING, &list).starttls(OFF).quit(BYE))
-}
-
 #[test]
 fn a_rewriter_in_the_access_network_is_placed_there() {
     let scene = traced(

@@ -49,18 +49,6 @@ fn at(place: Vantage, scene: Scene) -> (Vantage, Vec<Measurement>) {
     let measurements = from(scene, &place, 0);
     (place, measurements)
 }
-fn weighs(finding: &Finding, observation: &str) -> bool {
-    finding
-        .location
-        .weighed
-        .iter()
-        .any(|one| one.observation == observation)
-}
-fn masked() -> Scene {
-    Scene::new()
-        .talk(Talk::smtp().greets(STARS).ehlo(POSTFIX_ASA).quit(BYE))
-        .talk(differential(STARS, POSTFIX_ASA).starttls(UNKNOWN).quit(BYE))
-}
 fn hidden() -> Scene {
     Scene::new()
         .talk(Talk::smtp().greets(GREETING).ehlo(&postfix_without()))

@@ -35,36 +35,6 @@ fn visited(scene: Scene, visit: &Visit) -> Scene {
         .talk(visit.talk())
         .body(visit.body())
 }
-fn weighs(finding: &Finding, observation: &str) -> bool {
-    finding
-        .location
-        .weighed
-        .iter()
-        .any(|one| one.observation == observation)
-}
-fn masked() -> Scene {
-    Scene::new()
-        .talk(Talk::smtp().greets(STARS).ehlo(POSTFIX_ASA).quit(BYE))
-        .talk(differential(STARS, POSTFIX_ASA).starttls(UNKNOWN).quit(BYE))
-}
-fn plain() -> Scene {
-    let list = "250-mx.example.org\n250-8BITMIME\n250 SIZE 1000\n";
-    Scene::new().talk(
-        Talk::smtp()
-            .variation(hoofbeat_observation::Variation::Differential)
-            .greets("220 mx.example.org ready")
-            .ehlo(list)
-            .noop("250 fine")
-            .unknown("500 what?")
-            .starttls("500 what?")
-            .quit("221 bye"),
-    )
-}
-fn honest() -> Scene {
-    let list = postfix_without();
-    Scene::new().talk(differential(GREETING, &list).starttls(OFF).quit(BYE))
-}
-
 #[test]
 fn a_clean_witness_turns_to_the_servers_side() {
     let finding = judge(&visited(masked(), &Visit::default()).measurements);

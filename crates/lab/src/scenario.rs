@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::middlebox::BoxSpec;
 use crate::protocol::Scheme;
@@ -307,19 +307,24 @@ impl Scenario {
     /// # Errors
     /// When it is not TOML, or does not say what a scenario says.
     pub fn read(text: &str) -> Result<Vec<Self>, ReadError> {
-        let table: toml::Table = text.parse()?;
-        if !table.contains_key("scenario") {
-            return Ok(vec![table.try_into()?]);
-        }
-        let family: FamilyFile = table.try_into()?;
-        let mut scenarios = Vec::new();
-        for own in family.scenario {
-            let mut whole = family.defaults.clone();
-            merge(&mut whole, own);
-            scenarios.push(whole.try_into()?);
-        }
-        Ok(scenarios)
+        read_family(text)
     }
+}
+
+/// Reads a text: one scenario, or a family of them laid over their defaults.
+pub(crate) fn read_family<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, ReadError> {
+    let table: toml::Table = text.parse()?;
+    if !table.contains_key("scenario") {
+        return Ok(vec![table.try_into()?]);
+    }
+    let family: FamilyFile = table.try_into()?;
+    let mut scenarios = Vec::new();
+    for own in family.scenario {
+        let mut whole = family.defaults.clone();
+        merge(&mut whole, own);
+        scenarios.push(whole.try_into()?);
+    }
+    Ok(scenarios)
 }
 
 /// Lays `over` on `base`: tables merge, an empty text takes a default away, anything else replaces.

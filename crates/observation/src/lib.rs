@@ -5,6 +5,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod address;
 pub mod archive;
 pub mod certificate;
 pub mod dialogue;

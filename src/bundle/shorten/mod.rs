@@ -13,6 +13,7 @@ mod text;
 
 use hoofbeat_observation::{
     Answered, Body, Measurement, Probe, Quote, QuoteBegins, Role, Surroundings, Trace,
+    address::{SHORTENED_V4, SHORTENED_V6, is_private, shares_prefix, shortened},
 };
 use hoofbeat_session::{Direction, Transcript};
 use serde_json::Value;
@@ -23,11 +24,6 @@ use std::{
 
 /// Members of a record that are cut by their own rules, or must stay as they are.
 const APART: [&str; 5] = ["transcript", "report", "pcapng", "errands", "handshake"];
-
-/// Bits that are kept of an IPv4 address.
-const KEPT_V4: u8 = 24;
-/// Bits that are kept of an IPv6 address.
-const KEPT_V6: u8 = 48;
 
 /// Cuts the addresses of one run.
 #[derive(Debug, Clone, Default)]
@@ -71,8 +67,8 @@ impl Shortener {
                     meant.extend(around.own.iter().map(|(address, _)| *address));
                     own.extend(around.own.iter().copied().filter(
                         |(address, length)| match address {
-                            IpAddr::V4(_) => *length > KEPT_V4,
-                            IpAddr::V6(_) => *length > KEPT_V6,
+                            IpAddr::V4(_) => *length > SHORTENED_V4,
+                            IpAddr::V6(_) => *length > SHORTENED_V6,
                         },
                     ));
                     meant.extend(around.public);
@@ -83,7 +79,9 @@ impl Shortener {
                     meant.extend(report.map(|report| report.client));
                 }
                 Body::Lookup(lookup) => {
-                    meant.extend(host(Some(&lookup.resolver)).filter(|a| is_private(*a)));
+                    meant.extend(
+                        host(Some(&lookup.resolver)).filter(|a| is_private(a.to_canonical())),
+                    );
                 }
                 Body::MtaSts(_) | Body::Unresolved(_) | Body::Capture(_) => {}
             }
@@ -115,10 +113,14 @@ impl Shortener {
         let canonical = address.to_canonical();
         if self.is_meant(canonical) || (is_private(canonical) && !self.spared.contains(&canonical))
         {
-            if self.own.iter().any(|own| is_within(canonical, *own)) {
+            if self
+                .own
+                .iter()
+                .any(|(own, length)| shares_prefix(canonical, *own, *length))
+            {
                 last_network(address)
             } else {
-                network(address)
+                shortened(address)
             }
         } else {
             address
@@ -133,7 +135,7 @@ impl Shortener {
         let mut measurement = measurement.clone();
         let standing = measurement.visit().map(|visit| visit.standing);
         if let Some(address) = &mut measurement.vantage.address {
-            *address = network(*address);
+            *address = shortened(*address);
         }
         match &mut measurement.body {
             Body::Dialogue(dialogue) => {
@@ -266,7 +268,9 @@ fn told(transcript: &Transcript) -> BTreeSet<IpAddr> {
     let may_be_a_clients = |address: IpAddr| match address {
         IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_unspecified() && !v4.is_broadcast(),
         // Global unicast: `::` alone stands in many a program's name.
-        IpAddr::V6(v6) => v6.segments()[0] >> 13 == 1 || is_private(v6.into()),
+        IpAddr::V6(v6) => {
+            v6.segments()[0] >> 13 == 1 || is_private(IpAddr::from(v6).to_canonical())
+        }
     };
     let found = text::find(&stream, &may_be_a_clients).into_iter();
     // Not backwards, nor with hyphens: an address that is written as one.
@@ -283,7 +287,9 @@ fn told(transcript: &Transcript) -> BTreeSet<IpAddr> {
 fn first_hops(hops: BTreeMap<u8, BTreeSet<IpAddr>>) -> BTreeSet<IpAddr> {
     let mut found = BTreeSet::new();
     for routers in hops.into_values() {
-        let is_public = routers.iter().any(|router| !is_private(*router));
+        let is_public = routers
+            .iter()
+            .any(|router| !is_private(router.to_canonical()));
         found.extend(routers);
         if is_public {
             break;
@@ -299,40 +305,9 @@ fn routers(probe: &Probe) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// RFC 1918, RFC 6598 (shared address space of carriers), RFC 3927, RFC 4193, and link-local.
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, ..] = address.octets();
-            address.is_private() || address.is_link_local() || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
-    }
-}
-
-/// The /24 or /48 that an address lies in.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            Ipv4Addr::new(a, b, c, 0).into()
-        }
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => {
-                let [a, b, c, _] = mapped.octets();
-                Ipv4Addr::new(a, b, c, 0).to_ipv6_mapped().into()
-            }
-            None => {
-                let [a, b, c, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
-            }
-        },
-    }
-}
-
-/// As [`network`], with all ones in what is left of a /64 or in the last octet.
+/// As [`shortened`], with all ones in what is left of a /64 or in the last octet.
 fn last_network(address: IpAddr) -> IpAddr {
-    match network(address) {
+    match shortened(address) {
         IpAddr::V4(address) => {
             let [a, b, c, _] = address.octets();
             Ipv4Addr::new(a, b, c, 255).into()
@@ -341,20 +316,6 @@ fn last_network(address: IpAddr) -> IpAddr {
             let [a, b, c, ..] = address.segments();
             Ipv6Addr::new(a, b, c, u16::MAX, 0, 0, 0, 0).into()
         }
-    }
-}
-
-fn is_within(address: IpAddr, (network, length): (IpAddr, u8)) -> bool {
-    match (address, network) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let apart = a.to_bits() ^ b.to_bits();
-            apart.leading_zeros() >= u32::from(length)
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let apart = a.to_bits() ^ b.to_bits();
-            apart.leading_zeros() >= u32::from(length)
-        }
-        _ => false,
     }
 }
 

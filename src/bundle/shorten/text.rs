@@ -4,6 +4,7 @@
 //! `[192.0.2.57]` becomes `[192.0.2.00]`, `dsl-192-0-2-57` becomes `dsl-192-0-2-00`, `IPv6:2001:db8:1:2::57`
 //! becomes `IPv6:2001:db8:1:0::00`. It must not know which addresses are meant: it is told by a predicate.
 
+use hoofbeat_observation::address::shortened;
 use std::{
     net::{IpAddr, Ipv6Addr},
     ops::Range,
@@ -30,7 +31,7 @@ impl Found {
     pub(super) fn written_short(&self, text: &str) -> String {
         let written = text.get(self.at.clone()).unwrap_or_default();
         if written.parse::<IpAddr>().is_ok() {
-            return super::network(self.address).to_string();
+            return shortened(self.address).to_string();
         }
         let mut bytes = written.as_bytes().to_vec();
         for range in &self.hidden {

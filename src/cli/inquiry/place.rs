@@ -2,7 +2,9 @@
 //! is known of the addresses that both met. Whether a question is asked is decided here; what an answer means is not.
 
 use hoofbeat_diagnosis::{Diagnosis, NotRun, Question, Verdict};
-use hoofbeat_observation::{Body, HandshakeOutcome, Measurement, Role, Scheme, Service, Standing};
+use hoofbeat_observation::{
+    Body, HandshakeOutcome, Measurement, Role, Scheme, Service, Standing, address::is_private,
+};
 use hoofbeat_probe::{
     path::TraceProgress,
     witness::{VisitSettings, visit},
@@ -215,20 +217,6 @@ impl Inquiry<'_> {
 
 /// Addresses that do not tell one network from another.
 fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                || v6.is_unspecified()
-        }
-    }
+    let address = address.to_canonical();
+    is_private(address) || address.is_loopback() || address.is_unspecified()
 }

@@ -6,7 +6,10 @@
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use core::net::IpAddr;
-use hoofbeat_observation::{AddressFact, Surroundings};
+use hoofbeat_observation::{
+    AddressFact, Surroundings,
+    address::{self, is_shared, shares_prefix},
+};
 
 use super::changepoint::ChangePoint;
 use crate::LocationClass;
@@ -284,39 +287,9 @@ fn blend(a: Places, b: Places) -> Places {
     both
 }
 
-/// RFC 6598: between a provider and its customers.
-fn is_shared(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
-}
-
-/// Addresses that the world does not route to: RFC 1918, RFC 4193, link-local, loopback, RFC 6598.
+/// Addresses that the world does not route to: private ones, and loopback.
 pub(crate) fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_private() || v4.is_link_local() || v4.is_loopback() || is_shared(address)
-        }
-        IpAddr::V6(v6) => {
-            let first = v6.segments()[0];
-            v6.is_loopback() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80
-        }
-    }
-}
-
-/// Whether two addresses agree in their first bits.
-pub(crate) fn shares_prefix(a: IpAddr, b: IpAddr, length: u8) -> bool {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let length = u32::from(length.min(32));
-            let differing = u32::from(a) ^ u32::from(b);
-            length == 0 || differing.leading_zeros() >= length
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let length = u32::from(length.min(128));
-            let differing = u128::from(a) ^ u128::from(b);
-            length == 0 || differing.leading_zeros() >= length
-        }
-        _ => false,
-    }
+    address::is_private(address) || address.is_loopback()
 }
 
 #[cfg(test)]

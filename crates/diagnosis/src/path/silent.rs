@@ -96,6 +96,9 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
     }
     let supports = Mechanism::PortBlocked.into();
     let port = reading.trace.service.port;
+    let engine = reading.trace.engine;
+    let at =
+        |walk: &mut Walk, point| settle(walk, point, Kind::Blocked, Acts::InPassing, false, engine);
     // Somebody says so.
     let said = (1..=MOST_HOPS).zip(&reading.hops).find_map(|(hop, read)| {
         let (from, code, step) = *read.control.unreachable.first()?;
@@ -105,14 +108,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
         && let Some(further) = open_further(traced, hop, from)
         && let Some(point) = ChangePoint::at(hop, traced.distance, MISLABEL)
     {
-        settle(
-            walk,
-            point,
-            Kind::Blocked,
-            Acts::InPassing,
-            false,
-            reading.trace.engine,
-        );
+        at(walk, point);
         // Who speaks is known by address: where that is a router of the path, the place is its.
         let speaker = (1..traced.distance).find(|hop| {
             routers(traced)
@@ -142,14 +138,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
         && let Some((other, further)) = passes_beyond(traced, end)
         && let Some(point) = ChangePoint::at(end, traced.distance, MISLABEL)
     {
-        settle(
-            walk,
-            point,
-            Kind::Blocked,
-            Acts::InPassing,
-            false,
-            reading.trace.engine,
-        );
+        at(walk, point);
         if let Some(voice) = reading
             .side(end, control)
             .and_then(|side| side.voices.first())
@@ -188,14 +177,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
     }
     if let Some(point) = ChangePoint::of_silences(&flags, traced.distance) {
         let segment = point.segment();
-        settle(
-            walk,
-            point,
-            Kind::Blocked,
-            Acts::InPassing,
-            false,
-            reading.trace.engine,
-        );
+        at(walk, point);
         walk.evidence.push(evidence::whole(
             reading.id,
             Mechanism::PortBlocked,

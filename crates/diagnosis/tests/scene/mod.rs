@@ -413,3 +413,37 @@ pub fn clean_control(scheme: Scheme, n: u8) -> Talk {
             .verified(),
     )
 }
+/// Whether an observation entered the weighing, by its stable name.
+pub fn weighs(finding: &hoofbeat_diagnosis::Finding, observation: &str) -> bool {
+    finding
+        .location
+        .weighed
+        .iter()
+        .any(|one| one.observation == observation)
+}
+
+/// Masked list, STARTTLS met by the words for an unknown verb.
+pub fn masked() -> Scene {
+    Scene::new()
+        .talk(Talk::smtp().greets(STARS).ehlo(POSTFIX_ASA).quit(BYE))
+        .talk(differential(STARS, POSTFIX_ASA).starttls(UNKNOWN).quit(BYE))
+}
+/// A server of no known make, without STARTTLS, that answers it like an unknown verb.
+pub fn plain() -> Scene {
+    let list = "250-mx.example.org\n250-8BITMIME\n250 SIZE 1000\n";
+    Scene::new().talk(
+        Talk::smtp()
+            .variation(Variation::Differential)
+            .greets("220 mx.example.org ready")
+            .ehlo(list)
+            .noop("250 fine")
+            .unknown("500 what?")
+            .starttls("500 what?")
+            .quit("221 bye"),
+    )
+}
+/// A Postfix that was built or set up without TLS.
+pub fn honest() -> Scene {
+    let list = postfix_without();
+    Scene::new().talk(differential(GREETING, &list).starttls(OFF).quit(BYE))
+}

@@ -71,11 +71,15 @@ pub(crate) fn relay(listeners: Vec<TcpListener>, route: Route) -> io::Result<Rel
     let task = tokio::spawn(async move {
         let mut doors = JoinSet::new();
         for listener in listeners {
+            let route = Arc::clone(&shared);
             doors.spawn(accept(
                 listener,
-                Arc::clone(&shared),
-                Arc::clone(&count),
                 Arc::clone(&permits),
+                Arc::clone(&count),
+                move |client, connection| {
+                    let route = Arc::clone(&route);
+                    async move { passage(client, &route, &connection).await }
+                },
             ));
         }
         while doors.join_next().await.is_some() {}
@@ -87,12 +91,16 @@ pub(crate) fn relay(listeners: Vec<TcpListener>, route: Route) -> io::Result<Rel
     })
 }
 
-async fn accept(
+/// Accepts until dropped, as many at once as there are permits, and gives each connection its lifetime.
+pub(crate) async fn accept<F, P>(
     listener: TcpListener,
-    route: Arc<Route>,
-    count: Arc<AtomicUsize>,
     permits: Arc<Semaphore>,
-) {
+    count: Arc<AtomicUsize>,
+    passage: F,
+) where
+    F: Fn(TcpStream, Connection) -> P,
+    P: Future<Output = io::Result<()>> + Send + 'static,
+{
     let mut passages = JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -100,19 +108,19 @@ async fn accept(
         };
         while passages.try_join_next().is_some() {}
         let Ok((client, peer)) = listener.accept().await else {
+            // Out of descriptors, perhaps: give the others time to end.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let ordinal = count.fetch_add(1, Ordering::Relaxed);
-        let route = Arc::clone(&route);
+        let connection = Connection {
+            ordinal: count.fetch_add(1, Ordering::Relaxed),
+            client: peer,
+        };
+        let passing = timeout(LIFETIME, passage(client, connection));
         passages.spawn(async move {
             let _permit = permit;
-            let connection = Connection {
-                ordinal,
-                client: peer,
-            };
             // A connection that breaks is the scenario's business, not an error of the relay.
-            let _ = timeout(LIFETIME, passage(client, &route, &connection)).await;
+            let _ = passing.await;
         });
     }
 }

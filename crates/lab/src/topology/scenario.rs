@@ -13,7 +13,7 @@ use super::device::DeviceSpec;
 use super::matrix;
 use super::plan::ChainSpec;
 use crate::protocol::Scheme;
-use crate::scenario::{Conclusion, ReadError, merge};
+use crate::scenario::{Conclusion, ReadError, read_family};
 use crate::server::ServerSpec;
 
 include!(concat!(env!("OUT_DIR"), "/net_scenario_files.rs"));
@@ -319,14 +319,6 @@ pub struct NetScenario {
     pub expected: BTreeMap<String, NetExpected>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FamilyFile {
-    #[serde(default)]
-    defaults: toml::Table,
-    scenario: Vec<toml::Table>,
-}
-
 impl NetScenario {
     /// Every embedded scenario, the matrix's included, by identifier.
     ///
@@ -359,18 +351,7 @@ impl NetScenario {
     /// # Errors
     /// When it is not TOML, or does not say what a scenario says.
     pub fn read(text: &str) -> Result<Vec<Self>, ReadError> {
-        let table: toml::Table = text.parse()?;
-        if !table.contains_key("scenario") {
-            return Ok(vec![table.try_into()?]);
-        }
-        let family: FamilyFile = table.try_into()?;
-        let mut scenarios = Vec::new();
-        for own in family.scenario {
-            let mut whole = family.defaults.clone();
-            merge(&mut whole, own);
-            scenarios.push(whole.try_into()?);
-        }
-        Ok(scenarios)
+        read_family(text)
     }
 }
 

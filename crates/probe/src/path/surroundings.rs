@@ -7,7 +7,9 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use hoofbeat_net::sys;
-use hoofbeat_observation::{AddressFact, Body, Measurement, Question, Record, Surroundings};
+use hoofbeat_observation::{
+    AddressFact, Body, Measurement, Question, Record, Surroundings, address::is_private,
+};
 
 use super::{PrefixTable, routers};
 use crate::Context;
@@ -112,14 +114,12 @@ fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [a, b, ..] = address.octets();
-            !(address.is_private()
+            !(is_private(address.into())
                 || address.is_loopback()
-                || address.is_link_local()
                 || address.is_documentation()
                 || address.is_multicast()
                 || a == 0
                 || a >= 240
-                || (a == 100 && (64..128).contains(&b))
                 || (a == 198 && (18..20).contains(&b))
                 || address.octets().starts_with(&[192, 0, 0]))
         }

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -15,9 +15,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::middlebox::relay::carry;
+use crate::middlebox::relay::{accept, carry};
 use crate::middlebox::spec::row;
 use crate::middlebox::{BoxSpec, Connection, Middlebox};
 use crate::protocol::Scheme;
@@ -27,8 +27,6 @@ use crate::topology::device::spec::{Address, scheme_of};
 
 /// Connections carried at once; more wait to be accepted.
 const AT_ONCE: usize = 256;
-/// No connection lives longer.
-const LIFETIME: Duration = Duration::from_secs(180);
 /// How long the server may take to accept.
 const UPSTREAM_WAIT: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted.
@@ -95,11 +93,16 @@ impl Proxy {
         let count = Arc::new(AtomicUsize::new(0));
         let mut accepting = JoinSet::new();
         for door in [doors.v4, doors.v6] {
+            let proxy = Arc::clone(&shared);
             accepting.spawn(accept(
                 TcpListener::from_std(door)?,
-                Arc::clone(&shared),
                 Arc::clone(&permits),
                 Arc::clone(&count),
+                move |client, connection| {
+                    proxy.tally.seen();
+                    let proxy = Arc::clone(&proxy);
+                    async move { proxy.passage(client, &connection).await }
+                },
             ));
         }
         // Told, or the one who would tell is gone: both mean the end.
@@ -107,7 +110,8 @@ impl Proxy {
         Ok(())
     }
 
-    async fn passage(&self, client: TcpStream, peer: SocketAddr, ordinal: usize) -> io::Result<()> {
+    async fn passage(&self, client: TcpStream, connection: &Connection) -> io::Result<()> {
+        let peer = connection.client;
         client.set_nodelay(true)?;
         let wanted = match (self.address, peer) {
             (Address::Kept, _) => Some(client.local_addr()?),
@@ -125,12 +129,8 @@ impl Proxy {
         };
         server.set_nodelay(true)?;
         let scheme = scheme_of(wanted.port(), self.scheme);
-        let connection = Connection {
-            ordinal,
-            client: peer,
-        };
         let boxes: Box<dyn Middlebox> = match &self.work {
-            Work::Boxes(boxes) => Box::new(row(boxes, scheme, &connection)),
+            Work::Boxes(boxes) => Box::new(row(boxes, scheme, connection)),
             Work::Header { name, value } => Box::new(HeaderInserter::new(name, value)),
         };
         carry(client, server, boxes, self.interceptor.as_ref()).await
@@ -151,34 +151,6 @@ impl Proxy {
         TcpSocket::from_std_stream(socket.into())
             .connect(server)
             .await
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    proxy: Arc<Proxy>,
-    permits: Arc<Semaphore>,
-    count: Arc<AtomicUsize>,
-) {
-    let mut passages = JoinSet::new();
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
-        while passages.try_join_next().is_some() {}
-        let Ok((client, peer)) = listener.accept().await else {
-            // Out of descriptors, perhaps: give the others time to end.
-            sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let ordinal = count.fetch_add(1, Ordering::Relaxed);
-        proxy.tally.seen();
-        let proxy = Arc::clone(&proxy);
-        passages.spawn(async move {
-            let _permit = permit;
-            // A connection that breaks is the scenario's business, not an error of the box.
-            let _ = timeout(LIFETIME, proxy.passage(client, peer, ordinal)).await;
-        });
     }
 }
 

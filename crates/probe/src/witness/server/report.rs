@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hoofbeat_observation::{
-    Answered, Report, SignedReport, Trace, WitnessedConnection, witness::REPORT_SCHEMA,
+    Answered, Report, SignedReport, Trace, WitnessedConnection, address, witness::REPORT_SCHEMA,
 };
 
 use super::{SigningKey, registry::Session};
@@ -31,7 +31,7 @@ pub(super) fn sign(
         nonce: session.hello.nonce,
         started: session.wall,
         client: if shortened {
-            short(session.client)
+            address::shortened(session.client)
         } else {
             session.client
         },
@@ -44,23 +44,13 @@ pub(super) fn sign(
     Ok(key.sign(serde_json::to_vec(&report)?))
 }
 
-/// An address without its host part: /24 and /48.
-pub(super) fn short(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            IpAddr::from([a, b, c, 0])
-        }
-        IpAddr::V6(address) => IpAddr::from((address.to_bits() >> 80 << 80).to_be_bytes()),
-    }
-}
-
 fn shorten_connection(connection: &mut WitnessedConnection, client: IpAddr) {
     let peer: Option<std::net::SocketAddr> = connection.peer.parse().ok();
     let mut addresses = vec![client];
     if let Some(peer) = peer {
         addresses.push(peer.ip());
-        connection.peer = std::net::SocketAddr::new(short(peer.ip()), peer.port()).to_string();
+        connection.peer =
+            std::net::SocketAddr::new(address::shortened(peer.ip()), peer.port()).to_string();
     }
     addresses.dedup();
     for address in addresses {
@@ -80,8 +70,8 @@ fn shorten_trace(trace: &mut Trace, client: IpAddr) {
         if let Answered::TimeExceeded { from, quote } | Answered::Unreachable { from, quote, .. } =
             &mut answer.what
         {
-            if short(*from) == short(client) {
-                *from = short(*from);
+            if address::shortened(*from) == address::shortened(client) {
+                *from = address::shortened(*from);
             }
             if let Some(quote) = quote {
                 shorten_bytes(&mut quote.bytes, client);
@@ -102,7 +92,7 @@ fn shorten_bytes(packet: &mut [u8], address: IpAddr) {
     match (
         packet.first().map(|byte| byte >> 4),
         address,
-        short(address),
+        address::shortened(address),
     ) {
         (Some(4), IpAddr::V4(old), IpAddr::V4(new)) => {
             for at in [12, 16] {
@@ -152,7 +142,7 @@ mod tests {
             ("2001:db8:1:2::9", "2001:db8:1::"),
         ] {
             assert_eq!(
-                short(address.parse().unwrap()),
+                address::shortened(address.parse().unwrap()),
                 wanted.parse::<IpAddr>().unwrap()
             );
         }
