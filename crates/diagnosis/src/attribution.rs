@@ -14,7 +14,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{Location, LocationClass, Verdict, WeighedObservation, path::four_decimals as rounded};
 use counted::TEMPER;
-use likelihood::{CLASSES, Group, Observation, RATIO_CAP, Row, SUPPORT, State};
+use likelihood::{CLASSES, Group, Observation, RATIO_CAP, RATIO_CAP_FOLLOWED, Row, SUPPORT, State};
 
 /// Most that may be said of a place with neither hop evidence of the raw engine nor a cooperating server.
 const WITHOUT_COOPERATION: f64 = 0.90;
@@ -48,6 +48,30 @@ pub(crate) struct Weighing {
     pub(crate) group: Group,
     pub(crate) name: &'static str,
     pub(crate) row: Row,
+    /// Most that its extremes may differ by.
+    pub(crate) cap: f64,
+}
+
+impl Weighing {
+    /// What hops say of places; `followed`: of a command that was followed hop by hop beside a control on its own flow.
+    pub(crate) const fn of_hops(
+        group: Group,
+        name: &'static str,
+        row: Row,
+        followed: bool,
+    ) -> Self {
+        let cap = if followed {
+            RATIO_CAP_FOLLOWED
+        } else {
+            RATIO_CAP
+        };
+        Self {
+            group,
+            name,
+            row,
+            cap,
+        }
+    }
 }
 
 impl From<Observation> for Weighing {
@@ -57,6 +81,7 @@ impl From<Observation> for Weighing {
             group,
             name: observation.name(),
             row,
+            cap: RATIO_CAP,
         }
     }
 }
@@ -86,7 +111,7 @@ impl Posterior {
         let prior = state.prior();
         let mut strongest: BTreeMap<Group, (f64, Weighing)> = BTreeMap::new();
         for item in items {
-            let weight = spread(&item.row);
+            let weight = spread(&item.row).min(item.cap);
             if strongest
                 .get(&item.group)
                 .is_none_or(|(before, _)| weight > *before)
@@ -100,7 +125,7 @@ impl Posterior {
         let mut weighed = Vec::new();
         for (group, (_, item)) in &strongest {
             let most = item.row.iter().copied().fold(0.0_f64, f64::max);
-            let capped = item.row.map(|value| value.max(most / RATIO_CAP));
+            let capped = item.row.map(|value| value.max(most / item.cap));
             for (mass, value) in masses.iter_mut().zip(capped) {
                 *mass *= power::tempered(value, TEMPER);
             }
@@ -272,7 +297,7 @@ fn spread(row: &Row) -> f64 {
         .copied()
         .fold(f64::MAX, f64::min)
         .max(f64::MIN_POSITIVE);
-    (most / least).min(RATIO_CAP)
+    most / least
 }
 
 /// The row's average over the server's hypotheses, or over the others, weighed by the prior.

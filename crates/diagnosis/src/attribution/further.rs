@@ -13,7 +13,7 @@ use alloc::{string::String, vec::Vec};
 use super::{
     COLUMNS, Weighing,
     decision::Facts,
-    likelihood::{CLASSES, Group, LEAST, Observation, Row},
+    likelihood::{CLASSES, Group, LEAST, LEAST_FOLLOWED, Observation, RATIO_CAP_FOLLOWED, Row},
 };
 use crate::{
     Credible, Mechanism, Segment, Verdict,
@@ -140,7 +140,8 @@ impl Further {
     fn replace_places(&mut self, places: &Places) {
         for row in &mut self.rows {
             if row.group == Group::Path {
-                row.row = place_row(places, LEAST);
+                let known = row.cap >= RATIO_CAP_FOLLOWED;
+                row.row = place_row(places, if known { LEAST_FOLLOWED } else { LEAST });
             }
         }
         self.located(places);
@@ -163,9 +164,9 @@ impl Further {
     }
 }
 
-/// `P(hop evidence | class)`: the share of each place, and the least for the server's own.
+/// `P(hop evidence | class)`: the share of each place, and the least for the server's own, of which hops know least.
 fn place_row(places: &Places, least: f64) -> Row {
-    let mut row = [least; CLASSES];
+    let mut row = [least.max(LEAST); CLASSES];
     for (value, (class, own)) in row.iter_mut().zip(COLUMNS) {
         if own {
             continue;

@@ -26,6 +26,10 @@ pub(crate) const ACCESS_SHARE: f64 = 0.8;
 /// Cap on the likelihood ratio that one group may contribute.
 pub(crate) const RATIO_CAP: f64 = 50.0;
 
+/// The same where a command was followed hop by hop ([`LEAST_FOLLOWED`]). The notes cap every group at 50, for likelihoods
+/// that are guessed; that a packet died at hop 5 as it was written is counted, and no product's usual place outweighs it.
+pub(crate) const RATIO_CAP_FOLLOWED: f64 = 500.0;
+
 /// A group's ratio from which on it counts as support of its own.
 pub(crate) const SUPPORT: f64 = 3.0;
 
@@ -178,6 +182,10 @@ pub(crate) const TERMINATED: [Row; 5] = [
 
 /// Least that a change-point's row says of any class (attribution notes, G11).
 pub(crate) const LEAST: f64 = 0.01;
+
+/// The same for the places of a command that was followed hop by hop beside a control on its own flow: how often hops
+/// mislead is in the change-point's probabilities already, and what is left are far-off places.
+pub(crate) const LEAST_FOLLOWED: f64 = 0.002;
 
 /// One thing that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

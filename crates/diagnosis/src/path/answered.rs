@@ -9,7 +9,8 @@ use hoofbeat_observation::{PacketKind, TtlMethod};
 use super::{
     changepoint::{ChangePoint, MISLABEL},
     place::Acts,
-    reading::{HopRead, MOST_HOPS, Reading, Word},
+    reading::{HopRead, MOST_HOPS, Reading, Voice, Word},
+    reverse::hops,
     rewritten::merged,
     walk::{Kind, Traced, Walk, control, settle},
 };
@@ -79,14 +80,7 @@ pub(super) fn answered(traced: &Traced<'_>, walk: &mut Walk) {
         Word::Reset | Word::Closed => (Kind::Reset, Mechanism::CommandDropped.into()),
         _ => (Kind::Answered, Mechanism::CommandRefused.into()),
     };
-    settle(
-        walk,
-        point,
-        kind,
-        Acts::InPassing,
-        true,
-        reading.trace.engine,
-    );
+    settle(walk, point, kind, acts(voice), true, reading.trace.engine);
     let manner = if voice.alongside {
         ", and the packet itself went on and died: whoever answered only listens beside the path"
     } else {
@@ -101,8 +95,32 @@ pub(super) fn answered(traced: &Traced<'_>, walk: &mut Walk) {
     ));
 }
 
+/// How whoever said something acts: from the distance that its packet's TTL tells of, where that was captured.
+pub(super) fn acts(voice: &Voice<'_>) -> Acts {
+    voice.answer.ttl.map_or(Acts::InPassing, |ttl| {
+        Acts::From(hops(ttl).saturating_add(1))
+    })
+}
+
 /// Probability that a packet did not leave with 64, 128 or 255.
 const MISLABEL_INITIAL: f64 = 0.2;
+
+/// Where STARTTLS died without an answer: nobody who answers it was met up to there.
+fn unmet(traced: &Traced<'_>) -> Vec<Option<bool>> {
+    let told: Vec<(&Reading<'_>, Vec<Option<bool>>)> = traced
+        .sweeps
+        .iter()
+        .map(|reading| {
+            let unmet = |read: &HopRead<'_>| read.test.expired && read.test.voices.is_empty();
+            let hops = reading.hops.iter().take(usize::from(traced.distance));
+            (
+                reading,
+                hops.map(|read| unmet(read).then_some(false)).collect(),
+            )
+        })
+        .collect();
+    merged(&told).0
+}
 
 /// The refusal arrives with another TTL than the connection's other packets.
 pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
@@ -143,12 +161,8 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
         if !others_agree {
             continue;
         }
-        // Packets leave with 64, 128 or 255: what is missing are the hops to whoever sent it.
-        let hop = [64_u8, 128, 255]
-            .into_iter()
-            .find(|initial| *initial >= odd)
-            .map(|initial| initial - odd + 1)
-            .filter(|hop| *hop < traced.distance);
+        // What is missing are the hops to whoever sent it.
+        let hop = Some(hops(odd).saturating_add(1)).filter(|hop| *hop < traced.distance);
         // It tells the node that it was sent from, which lies between two stretches.
         let around = |hop: u8| {
             [hop, hop.saturating_add(1)]
@@ -156,7 +170,7 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
                 .filter_map(|j| ChangePoint::at(j, traced.distance, MISLABEL_INITIAL))
                 .collect::<Vec<_>>()
         };
-        let point = hop.and_then(|hop| ChangePoint::averaged(&around(hop)));
+        let point = hop.and_then(|hop| ChangePoint::averaged(&around(hop))?.with(&unmet(traced)));
         walk.evidence.push(evidence::whole(
             reading.id,
             Mechanism::CommandRefused,

@@ -83,6 +83,17 @@ impl ChangePoint {
         Self::normalised(masses)
     }
 
+    /// The same, with what hops told besides.
+    pub(crate) fn with(mut self, flags: &[Option<bool>]) -> Option<Self> {
+        let last = hop(self.masses.len());
+        if let Some(told) = Self::of(flags, last, MISLABEL) {
+            for (mass, told) in self.masses.iter_mut().zip(&told.masses) {
+                *mass *= told;
+            }
+        }
+        Self::normalised(self.masses)
+    }
+
     fn normalised(mut masses: Vec<f64>) -> Option<Self> {
         let sum: f64 = masses.iter().sum();
         // Far fewer than 1e5 hops at 1e-6 each: a sum of zero means that there was nothing to add.
@@ -171,6 +182,19 @@ mod tests {
     fn probability(flags: &[Option<bool>], j: u8) -> f64 {
         let found = ChangePoint::of(flags, hop(flags.len()), MISLABEL).unwrap();
         found.masses().find(|(hop, _)| *hop == j).unwrap().1
+    }
+
+    #[test]
+    fn what_hops_told_besides_narrows_it() {
+        let wide = [6, 7].map(|at| ChangePoint::at(at, 7, 0.2).unwrap());
+        let wide = ChangePoint::averaged(&wide).unwrap();
+        assert_eq!(wide.segment().after_hop, 5);
+        let narrowed = wide.clone().with(&[O, O, O, O, O, O]).unwrap();
+        assert_eq!(
+            (narrowed.segment().after_hop, narrowed.segment().up_to_hop),
+            (6, 7)
+        );
+        assert_eq!(wide.clone().with(&[N, N]), Some(wide));
     }
 
     #[test]

@@ -9,12 +9,14 @@ use alloc::{collections::BTreeSet, format, vec::Vec};
 use hoofbeat_observation::{Answered, Engine, Payload, Probe, QuoteBegins};
 
 use super::{
+    answered::acts,
     changepoint::{ChangePoint, MISLABEL},
     place::Acts,
     quote::Packet,
     reading::{HopRead, MOST_HOPS, Reading, Voice, Word},
+    reverse::hops,
     rewritten::merged,
-    walk::{Kind, Traced, Walk, settle},
+    walk::{Intact, Kind, Traced, Walk, settle},
 };
 use crate::{Mechanism, evidence};
 
@@ -29,16 +31,16 @@ pub(super) fn hello(traced: &Traced<'_>, walk: &mut Walk) {
         .filter(|reading| reading.trace.engine == Engine::Raw)
         .filter(|reading| reading.hops.iter().any(|hop| hop.hello.asked))
         .collect();
-    let hops = || readings.iter().flat_map(|reading| &reading.hops);
+    let all = || readings.iter().flat_map(|reading| &reading.hops);
     // Whoever took one in, at whatever TTL, shows that nothing on the way there ends it.
-    let arrived = hops().any(|hop| {
+    let arrived = all().any(|hop| {
         let mut voices = hop.hello.voices.iter();
         hop.hello.answered_late || voices.any(|voice| voice.word != Word::Reset)
     });
     if arrived {
         return;
     }
-    let resets = hops().any(|hop| reset(hop).is_some());
+    let resets = all().any(|hop| reset(hop).is_some());
     let told: Vec<(&Reading<'_>, Vec<Option<bool>>)> = readings
         .iter()
         .map(|reading| {
@@ -49,6 +51,10 @@ pub(super) fn hello(traced: &Traced<'_>, walk: &mut Walk) {
         })
         .collect();
     let agreeing = |flags: &[Option<bool>]| flags.contains(&Some(true));
+    if !told.iter().any(|(_, flags)| agreeing(flags)) {
+        arrives(traced, walk, &readings, &merged(&told).0, resets);
+        return;
+    }
     if told.iter().filter(|(_, flags)| agreeing(flags)).count() < AGREEING {
         return;
     }
@@ -84,15 +90,16 @@ pub(super) fn hello(traced: &Traced<'_>, walk: &mut Walk) {
     } else {
         (Kind::HelloDropped, Mechanism::HandshakeBlackholed)
     };
-    settle(walk, point, kind, Acts::InPassing, steady, Engine::Raw);
-    walk.wire = wire(&readings);
-    let hop = u8::try_from(first + 1).unwrap_or(MOST_HOPS);
     let cited = told.iter().find_map(|(reading, flags)| {
         (flags.get(first) == Some(&Some(true))).then_some((*reading, reading.hops.get(first)?))
     });
     let Some((reading, read)) = cited else {
         return;
     };
+    let manner = reset(read).map_or(Acts::InPassing, acts);
+    settle(walk, point, kind, manner, steady, Engine::Raw);
+    walk.wire = wire(&readings);
+    let hop = u8::try_from(first + 1).unwrap_or(MOST_HOPS);
     walk.evidence.push(match reset(read) {
         Some(voice) => reading.cite_voice(
             hop,
@@ -110,6 +117,55 @@ pub(super) fn hello(traced: &Traced<'_>, walk: &mut Walk) {
     if !resets {
         walk.innocent.push("routers limit how often they tell of such deaths; what speaks against it is that control packets on the same connections were told of, and that the whole ClientHello was never acknowledged".into());
     }
+}
+
+/// ClientHellos die on their way like any other packet, and whole they meet a reset from the end of the path, or silence.
+/// Nobody is accused by it, so one connection is enough.
+fn arrives(
+    traced: &Traced<'_>,
+    walk: &mut Walk,
+    readings: &[&Reading<'_>],
+    flags: &[Option<bool>],
+    resets: bool,
+) {
+    let Some(before) = traced.distance.checked_sub(1) else {
+        return;
+    };
+    let any = |hop: u8, tells: &dyn Fn(&HopRead<'_>) -> bool| {
+        let at = usize::from(hop).checked_sub(1);
+        let mut read = readings.iter().filter_map(|reading| reading.hops.get(at?));
+        read.any(tells)
+    };
+    let dies = |hop: &HopRead<'_>| hop.hello.expired && hop.hello.voices.is_empty();
+    let from_the_end = |hop: &HopRead<'_>| {
+        let ttl = reset(hop).and_then(|voice| voice.answer.ttl);
+        ttl.is_some_and(|ttl| hops(ttl).saturating_add(1) >= before)
+    };
+    let ends = |hop: &HopRead<'_>| {
+        if resets {
+            from_the_end(hop)
+        } else {
+            hop.hello.is_silent()
+        }
+    };
+    if !any(before, &dies) || !any(traced.distance, &ends) {
+        return;
+    }
+    let Some(point) = ChangePoint::of(flags, traced.distance, MISLABEL) else {
+        return;
+    };
+    let kind = if resets {
+        Kind::HelloReset
+    } else {
+        Kind::HelloDropped
+    };
+    let intact = Intact {
+        hop: before,
+        segment: point.segment(),
+        credible: point.credible(),
+        places: walk.nodes.places(&point, Acts::InPassing),
+    };
+    walk.hello_intact = Some((kind, intact));
 }
 
 fn reset<'s, 'a>(hop: &'s HopRead<'a>) -> Option<&'s Voice<'a>> {

@@ -32,6 +32,13 @@ const ACCESS: Places = [0.0, 0.0, 1.0, 0.0, 0.0];
 const LOCAL: Places = [0.0, 0.0, 0.0, 1.0, 0.0];
 const HOST: Places = [0.0, 0.0, 0.0, 0.0, 1.0];
 
+/// How likely a provider's address in front of the server's network is on the server's own first router.
+const LENT: f64 = 0.4;
+
+/// How likely a box is the end of its stretch that its packets name: the further one where they were addressed to it,
+/// and the one whose distance their TTL tells of. Some senders choose a TTL at will.
+const SENDER: f64 = 0.95;
+
 /// How a box acts decides which end of its stretch it more likely belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acts {
@@ -39,6 +46,9 @@ pub(crate) enum Acts {
     InPassing,
     /// It ends connections itself: packets are addressed to it, so it is nearly always the further node.
     AsEnd,
+    /// It sends packets of its own, and they arrive with the TTL of this distance: which end of its stretch that is
+    /// tells whose it is, as senders begin with 64, 128 or 255.
+    From(u8),
 }
 
 /// What is known of the addresses around one vantage.
@@ -91,6 +101,15 @@ impl<'a> Map<'a> {
     }
 }
 
+/// Whom the addresses that routers answer with face: the one who traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Facing {
+    /// Traced from here.
+    Us,
+    /// Traced from the far end, and counted from here all the same.
+    FarEnd,
+}
+
 /// A path as a row of nodes: this host is node 0, the far end node `distance`.
 pub(crate) struct Nodes {
     labels: Vec<Places>,
@@ -102,6 +121,7 @@ impl Nodes {
         routers: &[Vec<IpAddr>],
         distance: u8,
         far_end: Option<IpAddr>,
+        facing: Facing,
         map: &Map<'_>,
     ) -> Self {
         let last = usize::from(distance.max(1));
@@ -133,6 +153,10 @@ impl Nodes {
         }
         if let Some(slot) = known.get_mut(last) {
             *slot = Some(EDGE);
+        }
+        match facing {
+            Facing::Us => lent_by_provider(&mut known),
+            Facing::FarEnd => lent_by_next(&mut known),
         }
         // The first router is the local network's, unless its address says otherwise.
         if last > 1
@@ -168,7 +192,12 @@ impl Nodes {
                 Acts::InPassing => 0.5,
                 // Software on this host that ends connections answers every TTL, as the first router would.
                 Acts::AsEnd if further <= 1 => 0.5,
-                Acts::AsEnd => 0.95,
+                Acts::AsEnd => SENDER,
+                // What this host sends to itself arrives as whole as from next door.
+                Acts::From(_) if further <= 1 => 0.5,
+                Acts::From(hop) if hop == j => SENDER,
+                Acts::From(hop) if hop + 1 == j => 1.0 - SENDER,
+                Acts::From(_) => 0.5,
             };
             for ((place, near), far) in sum.iter_mut().zip(near).zip(far) {
                 *place += mass * (near * (1.0 - far_share) + far * far_share);
@@ -229,6 +258,43 @@ fn label(
         };
     }
     None
+}
+
+/// A provider numbers its links to customers out of its own networks: the last router with its addresses in front of
+/// the server's is as often the customer's first one as its own last one (bdrmap, Luckie et al., IMC 2016). The other
+/// end of such a link is the provider's, so one router of its own stands before it.
+fn lent_by_provider(known: &mut [Option<Places>]) {
+    let Some(first) = known.iter().position(|node| *node == Some(EDGE)) else {
+        return;
+    };
+    let lender = first.checked_sub(2).and_then(|at| known.get(at).copied());
+    let last = first.checked_sub(1).and_then(|at| known.get_mut(at));
+    if let (Some(Some(lender)), Some(Some(last))) = (lender, last)
+        && lender == *last
+        && [TRANSIT, ACCESS].contains(last)
+    {
+        *last = last.map(|share| share * (1.0 - LENT));
+        last[0] += LENT;
+    }
+}
+
+/// Seen from the far end, a router at a border shows its address on the link that leads to the next network, and either
+/// of the two numbers that link: the first router with another network's addresses may still be the network's before.
+fn lent_by_next(known: &mut [Option<Places>]) {
+    let before = known.to_vec();
+    let between_routers = 1..known.len().saturating_sub(1);
+    for (at, places) in known.iter_mut().enumerate() {
+        let near = at.checked_sub(1).and_then(|near| before.get(near).copied());
+        if let (true, Some(Some(near)), Some(places)) =
+            (between_routers.contains(&at), near, places)
+            && near != *places
+            && near != HOST
+        {
+            for (place, near) in places.iter_mut().zip(near) {
+                *place = *place * (1.0 - LENT) + near * LENT;
+            }
+        }
+    }
 }
 
 /// A node that nothing is known of: what its nearest known neighbours are, nearer ones more.
@@ -339,7 +405,7 @@ mod tests {
         .map(|address| vec![ip(address)])
         .collect();
         let map = Map::of([surroundings].into_iter(), None);
-        Nodes::of(&routers, 6, Some(ip("198.18.4.25")), &map)
+        Nodes::of(&routers, 6, Some(ip("198.18.4.25")), Facing::Us, &map)
     }
     fn at(hop: u8, nodes: &Nodes, acts: Acts) -> Places {
         nodes.places(&ChangePoint::at(hop, 6, 0.02).unwrap(), acts)
@@ -370,6 +436,43 @@ mod tests {
             leading(&at(4, &nodes, Acts::AsEnd), 0.8),
             Some(LocationClass::Transit)
         );
+        // The TTL that its own packets arrive with tells the two sides of a border apart.
+        assert_eq!(
+            leading(&at(2, &nodes, Acts::From(1)), 0.8),
+            Some(LocationClass::LocalNetwork)
+        );
+        assert_eq!(
+            leading(&at(2, &nodes, Acts::From(2)), 0.8),
+            Some(LocationClass::AccessNetwork)
+        );
+        assert_eq!(leading(&at(2, &nodes, Acts::From(7)), 0.6), None);
+    }
+
+    #[test]
+    fn the_last_address_of_a_provider_may_be_lent_to_its_customer() {
+        let mut known = [TRANSIT, TRANSIT, EDGE, EDGE].map(Some);
+        lent_by_provider(&mut known);
+        assert!(known[1].is_some_and(|[edge, transit, ..]| edge > 0.25 && transit < 0.8));
+        assert_eq!((known[0], known[2]), (Some(TRANSIT), Some(EDGE)));
+        // Traced from the other end, the first address of a network may stand on the last router before it.
+        let mut known = [HOST, ACCESS, TRANSIT, EDGE, EDGE].map(Some);
+        lent_by_next(&mut known);
+        assert_eq!(
+            known.map(|node| node.and_then(|places| leading(&places, 0.5))),
+            [
+                Some(LocationClass::ThisHost),
+                Some(LocationClass::AccessNetwork),
+                Some(LocationClass::Transit),
+                Some(LocationClass::ServerEdge),
+                Some(LocationClass::ServerEdge),
+            ]
+        );
+        assert!(known[3].is_some_and(|[edge, transit, ..]| edge < 0.8 && transit > 0.25));
+        assert_eq!((known[1], known[4]), (Some(ACCESS), Some(EDGE)));
+        // Where the link's near end is another network's, its address is not the customer's.
+        let mut known = [ACCESS, TRANSIT, EDGE, EDGE].map(Some);
+        lent_by_provider(&mut known);
+        assert_eq!(known[1], Some(TRANSIT));
     }
 
     #[test]
@@ -385,7 +488,7 @@ mod tests {
         let sum: f64 = middle.iter().sum();
         assert!((sum - 1.0).abs() < 1e-9);
         // A silent path has places all the same.
-        let silent = Nodes::of(&[], 4, None, &Map::of([].into_iter(), None));
+        let silent = Nodes::of(&[], 4, None, Facing::Us, &Map::of([].into_iter(), None));
         let sum: f64 = at(2, &silent, Acts::InPassing).iter().sum();
         assert!((sum - 1.0).abs() < 1e-9);
     }

@@ -10,7 +10,7 @@ use hoofbeat_observation::{QuoteBegins, Trace};
 use super::{
     Hop,
     changepoint::{ChangePoint, MISLABEL},
-    place::{Acts, Map, Nodes, Places},
+    place::{Acts, Facing, Map, Nodes, Places},
     quote::Packet,
     reading::{HopRead, MOST_HOPS, Reading, Side, flags},
     walk::hops as drawn,
@@ -136,7 +136,7 @@ pub(crate) fn read(
         return found;
     }
     let ours: Vec<Vec<IpAddr>> = routers.into_iter().rev().collect();
-    let nodes = Nodes::of(&ours, last, witness, map);
+    let nodes = Nodes::of(&ours, last, witness, Facing::FarEnd, map);
     let places = nodes.places(&point.reversed(), Acts::InPassing);
     found.near_witness = places.first().is_some_and(|edge| *edge > 0.5);
     found.in_our_numbers = Some(Segment {

@@ -23,7 +23,7 @@ use super::{
     answered::{answered, forged},
     changepoint::ChangePoint,
     hello::hello,
-    place::{Acts, Map, Nodes, Places},
+    place::{Acts, Facing, Map, Nodes, Places},
     reading::{HopRead, MOST_HOPS, Reading, Side},
     rewritten::rewritten,
     silent::{blocked, dropped},
@@ -99,6 +99,8 @@ pub(crate) struct Walk {
     pub(crate) change: Option<Change>,
     /// STARTTLS arrived whole at every hop that quoted it.
     pub(crate) intact: Option<Intact>,
+    /// ClientHellos arrive as far, and what becomes of them there.
+    pub(crate) hello_intact: Option<(Kind, Intact)>,
     /// The port answers at the same hop as other ports of the address.
     pub(crate) same_end: bool,
     /// What the wire carried is what was written (`true`) or not (`false`); none where it was not captured.
@@ -184,11 +186,12 @@ pub(crate) fn walk<'a>(service: &Service, traces: &[Cited<'a>], map: &Map<'_>) -
     traced.distance = distance(&traced);
     let routers = routers(&traced);
     let (wire, never_left) = wire(&traced);
-    let nodes = Nodes::of(&routers, traced.distance, service.address, map);
+    let nodes = Nodes::of(&routers, traced.distance, service.address, Facing::Us, map);
     let mut walk = Walk {
         report: report(&traced, &routers, map),
         change: None,
         intact: None,
+        hello_intact: None,
         same_end: false,
         wire,
         never_left,

@@ -112,7 +112,7 @@ pub(super) async fn climb(
         }
     }
     if ask.thorough {
-        climb.once_more().await;
+        climb.once_more(expected).await;
     }
     climb.part().await;
     climb.finish(manner, started)
@@ -221,8 +221,9 @@ impl Climb<'_> {
         self.failure.is_none() && self.end().is_none() && silence <= SILENT_HOPS + AT_ONCE
     }
 
-    /// Hops that said nothing get a second chance, after a pause.
-    async fn once_more(&mut self) {
+    /// Hops that said nothing get a second chance, after a pause: a lost packet or a router's limit must not look like a
+    /// place where packets end. Where nobody answers, those up to `expected` are all the path that there is.
+    async fn once_more(&mut self, expected: Option<u8>) {
         let hops: BTreeSet<u8> = self
             .tried
             .iter()
@@ -231,7 +232,7 @@ impl Climb<'_> {
             .collect();
         let end = match self.end() {
             Some(end) => end,
-            None => hops.last().copied().unwrap_or(0),
+            None => hops.last().copied().max(expected).unwrap_or(0),
         };
         let silent: Vec<u8> = (1..end).filter(|ttl| !hops.contains(ttl)).collect();
         if !silent.is_empty() && self.failure.is_none() {

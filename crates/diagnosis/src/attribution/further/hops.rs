@@ -12,7 +12,7 @@ use crate::{
     Encryption, LocationClass, Mechanism, Segment, Verdict,
     attribution::{
         Weighing,
-        likelihood::{CLASSES, Group, LEAST, Observation, Row, State, TERMINATED},
+        likelihood::{CLASSES, Group, LEAST, LEAST_FOLLOWED, Observation, Row, State, TERMINATED},
     },
     bench::Bench,
     evidence,
@@ -38,6 +38,9 @@ impl Further {
         {
             self.raw_hops = walk.report.engine == Engine::Raw;
             self.intact(bench, intact, opinion);
+        }
+        if let Some((kind, intact)) = &walk.hello_intact {
+            self.hello_intact(bench, *kind, intact, opinion);
         }
         // A proxy on this host would end other ports as well; what edits on this host does not.
         if walk.same_end && !self.facts.wire_differs {
@@ -88,19 +91,17 @@ impl Further {
         if !walk.unsteady {
             opinion.innocent.extend(walk.innocent.iter().cloned());
         }
-        let row = if ends {
-            terminated_row(&change.places, change.direct)
-        } else {
-            place_row(
-                &change.places,
-                if change.direct { LEAST } else { LEAST_INDIRECT },
-            )
+        let row = match (ends, change.direct) {
+            (true, with_ttl) => terminated_row(&change.places, with_ttl, LEAST_FOLLOWED),
+            (false, true) => place_row(&change.places, LEAST_FOLLOWED),
+            (false, false) => place_row(&change.places, LEAST_INDIRECT),
         };
-        self.rows.push(Weighing {
+        self.rows.push(Weighing::of_hops(
             group,
-            name: change.kind.name(),
+            change.kind.name(),
             row,
-        });
+            change.direct,
+        ));
         self.located(&change.places);
         self.segment = Some(change.segment);
         self.credible = Some(change.credible);
@@ -199,11 +200,9 @@ impl Further {
             opinion.state = Some(State::AlteredHere);
         }
         let host = [0.0, 0.0, 0.0, 0.0, 1.0];
-        self.rows.push(Weighing {
-            group,
-            name: "never-left-this-host",
-            row: place_row(&host, LEAST),
-        });
+        let row = place_row(&host, LEAST_FOLLOWED);
+        self.rows
+            .push(Weighing::of_hops(group, "never-left-this-host", row, true));
         self.located(&host);
         self.segment = Some(Segment {
             after_hop: 0,
@@ -233,11 +232,12 @@ impl Further {
         });
         if rewritten {
             // It is rewritten, and not up to there: so behind it.
-            self.rows.push(Weighing {
-                group: Group::Path,
-                name: "whole-up-to-there",
-                row: place_row(&intact.places, 2.0 * LEAST),
-            });
+            self.rows.push(Weighing::of_hops(
+                Group::Path,
+                "whole-up-to-there",
+                place_row(&intact.places, 2.0 * LEAST),
+                false,
+            ));
             self.located(&intact.places);
             self.segment = Some(intact.segment);
             self.credible = Some(intact.credible);
@@ -256,6 +256,30 @@ impl Further {
         if refused {
             self.push(bench, Observation::CommandIntact);
         }
+    }
+
+    /// ClientHellos travel to the last hop and fail behind it: a place to look, and nobody to accuse.
+    fn hello_intact(
+        &mut self,
+        bench: &Bench<'_, '_>,
+        kind: Kind,
+        intact: &Intact,
+        opinion: &mut Opinion,
+    ) {
+        if !matches!(opinion.verdict, Verdict::Server | Verdict::Inconclusive)
+            || bench.leaves_out(Group::Path)
+            || !corroborates(bench, kind, opinion)
+        {
+            return;
+        }
+        self.segment = Some(intact.segment);
+        self.credible = Some(intact.credible);
+        opinion.evidence.push(evidence::whole(
+            bench.path_id(),
+            LocationClass::Undetermined,
+            format!("ClientHellos are told of up to hop {} like any other packet: what ends the handshake is the server, or stands right in front of it", intact.hop),
+            "",
+        ));
     }
 
     /// Nobody answers: hops may show that a network, and not the server, closes the port.
@@ -282,18 +306,20 @@ impl Further {
             self.facts.wire_equal = true;
         }
         self.located(&places);
-        self.rows.push(Weighing {
-            group: Group::Path,
-            name: change.kind.name(),
-            // Who complains is known by address; whoever is silent in front of the server may be the server.
-            row: if change.direct {
-                place_row(&places, LEAST)
-            } else {
-                terminated_row(&places, true)
-            },
-        });
+        // Who complains is known by address; whoever is silent in front of the server may be the server.
+        let row = if change.direct {
+            place_row(&places, LEAST)
+        } else {
+            terminated_row(&places, true, LEAST)
+        };
+        self.rows.push(Weighing::of_hops(
+            Group::Path,
+            change.kind.name(),
+            row,
+            false,
+        ));
         let [front, ..] = places;
-        if front > 1.0 - PLAIN {
+        if front > 1.0 - PLAIN - f64::EPSILON {
             opinion
                 .innocent
                 .push("a closed port near the server is the server's operator's own choice".into());
@@ -393,9 +419,17 @@ fn corroborates(bench: &Bench<'_, '_>, kind: Kind, opinion: &Opinion) -> bool {
         met.peek().is_some() && met.all(|outcome| outcome == wanted)
     };
     match kind {
-        Kind::Rewritten | Kind::Answered | Kind::Forged => {
+        Kind::Rewritten | Kind::Answered => {
             any(&|_, refused| refused) || any(&|outcome, _| *outcome == Outcome::TimedOut)
         }
+        // Whoever answers with another TTL refuses, or ends the connection.
+        Kind::Forged => any(&|outcome, refused| {
+            refused
+                || matches!(
+                    outcome,
+                    Outcome::TimedOut | Outcome::Reset | Outcome::Closed
+                )
+        }),
         Kind::Reset => any(&|outcome, _| matches!(outcome, Outcome::Reset | Outcome::Closed)),
         Kind::Dropped => any(&|outcome, _| *outcome == Outcome::TimedOut),
         Kind::HelloReset => handshake(&HandshakeOutcome::Reset),
@@ -407,7 +441,7 @@ fn corroborates(bench: &Bench<'_, '_>, kind: Kind, opinion: &Opinion) -> bool {
 /// `P(the port ends nearer than others | class)`, over the places that it may end at. Where its answers came with
 /// the TTL of that distance, the place itself counts, and only in front of the server may it be the server's own;
 /// otherwise half of it may be a device that raises TTLs.
-fn terminated_row(places: &Places, with_ttl: bool) -> Row {
+fn terminated_row(places: &Places, with_ttl: bool, least: f64) -> Row {
     let mut row = [0.0; CLASSES];
     for (table, share) in TERMINATED.iter().zip(places) {
         for (value, of_place) in row.iter_mut().zip(table) {
@@ -420,7 +454,7 @@ fn terminated_row(places: &Places, with_ttl: bool) -> Row {
         return row;
     }
     let [edge_of_server, edge_of_policy, edge, ..] = TERMINATED[0];
-    let mut placed = place_row(places, LEAST);
+    let mut placed = place_row(places, least);
     let front = places.first().copied().unwrap_or(0.0);
     placed[0] = (front * edge_of_server / edge).max(LEAST / 2.0);
     placed[1] = (front * edge_of_policy / edge).max(LEAST / 2.0);

@@ -174,13 +174,22 @@ impl Further {
                 location.class = LocationClass::Undetermined;
             }
         }
+        // What hops nearly exclude is not named, however usual it is.
+        if let Some(places) = &self.places
+            && opinion.verdict == Verdict::Interference
+            && share_of(places, location.class).is_some_and(|share| share < BORDER)
+        {
+            opinion.innocent.push(format!(
+                "what usually does this stands elsewhere ({}) than the hops lead to: no place is named",
+                location.class
+            ));
+            location.class = LocationClass::Undetermined;
+        }
         if self.unsteady && opinion.verdict == Verdict::Interference {
             location.class = LocationClass::Undetermined;
         }
-        if matches!(
-            opinion.verdict,
-            Verdict::Interference | Verdict::Unreachable
-        ) {
+        // Where it happens is told whoever is to blame; nothing happens where all is well.
+        if opinion.verdict != Verdict::Clear {
             location.segment = self.segment;
             location.credible = self.credible;
         }
@@ -196,6 +205,13 @@ impl Further {
             .is_some_and(|segment| segment.up_to_hop == segment.after_hop + 1);
         exact && sides.clone().count() == 2 && sides.sum::<f64>() >= TWO_SIDES
     }
+}
+
+/// What hops leave of a place; none for what is none of them.
+fn share_of(places: &Places, class: LocationClass) -> Option<f64> {
+    let mut all = PLACES.iter().zip(places);
+    all.find(|(place, _)| **place == class)
+        .map(|(_, share)| *share)
 }
 
 /// Whether hops leave another place as well, and no other evidence tells it from the named one.

@@ -70,11 +70,13 @@ impl Further {
         match (forward.filter(|_| self.segment.is_some()), &backward.places) {
             (Some(forward), _) => self.between(bench, forward, backward.segment),
             (None, Some(places)) => {
-                self.rows.push(Weighing {
-                    group: Group::Path,
-                    name: "reply-quote-changed",
-                    row: place_row(places, 2.0 * LEAST),
-                });
+                let row = place_row(places, 2.0 * LEAST);
+                self.rows.push(Weighing::of_hops(
+                    Group::Path,
+                    "reply-quote-changed",
+                    row,
+                    false,
+                ));
                 self.located(places);
                 self.segment = self.segment.or(backward.segment);
                 self.raw_hops = true;
