@@ -142,9 +142,10 @@ fn weigh(mut opinion: Opinion, bench: &Bench<'_, '_>) -> Weighed {
     let mut further = attribution::further::gather(bench, &mut opinion);
     let Some(state) = opinion.state else {
         let confidence = opinion.certain.unwrap_or(Confidence::Undetermined);
+        let location = further.told(opinion.verdict, attribution::nowhere());
         return Weighed {
             opinion,
-            location: attribution::nowhere(),
+            location,
             confidence,
         };
     };

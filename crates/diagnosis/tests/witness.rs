@@ -373,11 +373,11 @@ fn both_ways_together_name_the_node_where_they_meet() {
     );
     // On a border the way back tells whose it is: the home router, which is hop 1 and does both.
     let forward = || Body::Trace(Road::changed_at(2).sweep());
-    let alone = Visit {
-        trace: Some(backward(None)),
-        ..Visit::masked()
-    };
-    let border = judge(&visited(masked(), &alone).body(forward()).measurements);
+    let border = judge(
+        &visited(masked(), &Visit::masked())
+            .body(forward())
+            .measurements,
+    );
     assert!(border.location.probability < 0.8, "{:?}", border.location);
     let mut back = backward(Some(4));
     // No router on the way back receives it changed any more: it happens behind the last one, in our own network.

@@ -35,6 +35,8 @@ pub(crate) struct Further {
     facts: Facts,
     segment: Option<Segment>,
     credible: Option<Credible>,
+    /// What failed still travelled whole to the last hop that tells: the stretch behind it, for whom it fits.
+    behind: Option<(Segment, Credible)>,
     raw_hops: bool,
     witness: bool,
     vantages: usize,

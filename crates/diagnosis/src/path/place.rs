@@ -35,6 +35,9 @@ const HOST: Places = [0.0, 0.0, 0.0, 0.0, 1.0];
 /// How likely a provider's address in front of the server's network is on the server's own first router.
 const LENT: f64 = 0.4;
 
+/// How likely the first router on our way is our own network's where its provider's side answers.
+const OUTER: f64 = 0.8;
+
 /// How likely a box is the end of its stretch that its packets name: the further one where they were addressed to it,
 /// and the one whose distance their TTL tells of. Some senders choose a TTL at will.
 const SENDER: f64 = 0.95;
@@ -285,14 +288,21 @@ fn lent_by_next(known: &mut [Option<Places>]) {
     let between_routers = 1..known.len().saturating_sub(1);
     for (at, places) in known.iter_mut().enumerate() {
         let near = at.checked_sub(1).and_then(|near| before.get(near).copied());
-        if let (true, Some(Some(near)), Some(places)) =
-            (between_routers.contains(&at), near, places)
-            && near != *places
-            && near != HOST
-        {
+        let (Some(Some(near)), Some(places)) = (near, places) else {
+            continue;
+        };
+        let lent = |near: Places, share: f64, places: &mut Places| {
             for (place, near) in places.iter_mut().zip(near) {
-                *place = *place * (1.0 - LENT) + near * LENT;
+                *place = *place * (1.0 - share) + near * share;
             }
+        };
+        if !between_routers.contains(&at) || near == *places {
+            continue;
+        }
+        if near == HOST {
+            lent(LOCAL, OUTER, places);
+        } else {
+            lent(near, LENT, places);
         }
     }
 }
@@ -461,14 +471,14 @@ mod tests {
             known.map(|node| node.and_then(|places| leading(&places, 0.5))),
             [
                 Some(LocationClass::ThisHost),
-                Some(LocationClass::AccessNetwork),
+                Some(LocationClass::LocalNetwork),
                 Some(LocationClass::Transit),
                 Some(LocationClass::ServerEdge),
                 Some(LocationClass::ServerEdge),
             ]
         );
         assert!(known[3].is_some_and(|[edge, transit, ..]| edge < 0.8 && transit > 0.25));
-        assert_eq!((known[1], known[4]), (Some(ACCESS), Some(EDGE)));
+        assert_eq!(known[4], Some(EDGE));
         // Where the link's near end is another network's, its address is not the customer's.
         let mut known = [ACCESS, TRANSIT, EDGE, EDGE].map(Some);
         lent_by_provider(&mut known);

@@ -73,12 +73,14 @@ fn test<'s, 'a>(hop: &'s HopRead<'a>) -> &'s Side<'a> {
     &hop.test
 }
 
-/// Reads it. `distance`: routers between the two, as the client's SYN tells.
+/// Reads it. `distance`: routers between the two, as the client's SYN tells. `arrives_changed`: what the witness sent
+/// arrived changed, so that it was changed behind the last hop that still quotes it whole.
 pub(crate) fn read(
     id: &str,
     trace: &Trace,
     witness: Option<IpAddr>,
     distance: Option<u8>,
+    arrives_changed: bool,
     map: &Map<'_>,
 ) -> Reverse {
     let reading = Reading::of(id, trace);
@@ -104,9 +106,11 @@ pub(crate) fn read(
     };
     let flags = flags(&reading, test, last);
     let first = flags.iter().position(|flag| *flag == Some(true));
-    let Some(first) = first else {
+    let whole = flags.iter().rposition(|flag| *flag == Some(false));
+    if first.is_none() && (whole.is_none() || !arrives_changed) {
         return found;
-    };
+    }
+    let first = first.unwrap_or(flags.len());
     let steady = reading.unsteady().is_empty()
         && !flags.iter().skip(first).any(|flag| *flag == Some(false))
         && !reading.hops.iter().any(|hop| hop.test.disagrees());
@@ -127,6 +131,14 @@ pub(crate) fn read(
             quoted,
             LocationClass::Undetermined.into(),
             format!("\"{was}\" left the witness, and hop {} from there received \"{became}\" (its signed report)", first + 1),
+        ));
+    } else if let Some(hop) = whole.and_then(|at| reading.hops.get(at))
+        && let Some(quoted) = hop.test.whole()
+    {
+        found.evidence.push(reading.cite(
+            quoted,
+            LocationClass::Undetermined.into(),
+            format!("hop {} from the witness still received its list whole (its signed report), and it arrives changed: it is changed behind that hop", quoted.probe.ttl),
         ));
     }
     // Both directions of one length: then its hop i is ours counted from the other end.

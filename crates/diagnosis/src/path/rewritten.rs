@@ -23,13 +23,11 @@ pub(super) fn rewritten(traced: &Traced<'_>, walk: &mut Walk) {
         .map(|reading| (reading, steady_flags(reading, test, last)))
         .filter(|(_, flags)| flags.iter().any(Option::is_some))
         .collect();
-    let unsteady = traced
-        .sweeps
-        .iter()
-        .any(|reading| !reading.unsteady().is_empty());
+    walk.forks = traced.sweeps.iter().flat_map(Reading::unsteady).collect();
+    let unsteady = !walk.forks.is_empty();
     if unsteady {
         walk.unsteady = true;
-        walk.innocent.push("the route changed while it was traced: packets with the same TTL met different routers, so no place is named".into());
+        walk.innocent.push("the route changed while it was traced: packets with the same TTL met different routers, so no place is named that lies there".into());
     }
     let has = |flags: &[Option<bool>], wanted: bool| flags.contains(&Some(wanted));
     let changed: Vec<&(&Reading<'_>, Vec<Option<bool>>)> =
@@ -87,6 +85,7 @@ pub(super) fn rewritten(traced: &Traced<'_>, walk: &mut Walk) {
     });
     if !consistent {
         walk.unsteady = true;
+        walk.forks.clear();
         walk.innocent.push("hops contradict each other: behind a hop that received changed bytes another one received them whole, as over several routes; so no place is named".into());
     }
     let one_word = {

@@ -12,7 +12,7 @@ use super::{
     reading::{MOST_HOPS, Reading, Side, Word},
     rewritten::merged,
     terminated::passes_beyond,
-    walk::{Kind, Traced, Walk, control, routers, settle},
+    walk::{Intact, Kind, Traced, Walk, control, routers, settle},
 };
 use crate::{Evidence, Mechanism, evidence};
 
@@ -133,6 +133,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
         });
         return;
     }
+    arrives(traced, reading, walk);
     // A RST from nearer than the far end.
     if let Some(end) = reading.end(control)
         && let Some((other, further)) = passes_beyond(traced, end)
@@ -184,6 +185,34 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
             format!("SYNs to port {port} are heard of no more behind hop {}, those to port {} of the same address up to hop {further}", segment.after_hop, other.trace.service.port),
             "",
         ));
+    }
+}
+
+/// SYNs die at the last hop before the address as any other, and other ports of it answer: whoever closes the port is at
+/// the end of the path.
+fn arrives(traced: &Traced<'_>, reading: &Reading<'_>, walk: &mut Walk) {
+    let others = traced.others.iter();
+    let answers = others.filter_map(|other| other.end(control)).max();
+    let told = |hop: u8| {
+        let side = reading.side(hop, control);
+        side.map(|side| side.expired && side.voices.is_empty())
+    };
+    let Some(before) = traced.distance.checked_sub(1) else {
+        return;
+    };
+    if answers != Some(traced.distance) || told(before) != Some(true) {
+        return;
+    }
+    let flags: Vec<Option<bool>> = (1..=before)
+        .map(|hop| (told(hop) == Some(true)).then_some(false))
+        .collect();
+    if let Some(point) = ChangePoint::of(&flags, traced.distance, MISLABEL) {
+        walk.syn_intact = Some(Intact {
+            hop: before,
+            segment: point.segment(),
+            credible: point.credible(),
+            places: walk.nodes.places(&point, Acts::InPassing),
+        });
     }
 }
 

@@ -101,6 +101,8 @@ pub(crate) struct Walk {
     pub(crate) intact: Option<Intact>,
     /// ClientHellos arrive as far, and what becomes of them there.
     pub(crate) hello_intact: Option<(Kind, Intact)>,
+    /// SYNs are told of up to the last hop before the address, as other ports' are, and no connection stood.
+    pub(crate) syn_intact: Option<Intact>,
     /// The port answers at the same hop as other ports of the address.
     pub(crate) same_end: bool,
     /// What the wire carried is what was written (`true`) or not (`false`); none where it was not captured.
@@ -118,6 +120,8 @@ pub(crate) struct Walk {
     pub(crate) failures: Vec<String>,
     /// The routes differed while it was traced: no place may be named.
     pub(crate) unsteady: bool,
+    /// The hops at which they differed; empty where they may have differed anywhere.
+    pub(super) forks: BTreeSet<u8>,
     /// The path's nodes and what they belong to.
     pub(crate) nodes: Nodes,
     /// The measurement that is cited for the path as a whole.
@@ -192,6 +196,7 @@ pub(crate) fn walk<'a>(service: &Service, traces: &[Cited<'a>], map: &Map<'_>) -
         change: None,
         intact: None,
         hello_intact: None,
+        syn_intact: None,
         same_end: false,
         wire,
         never_left,
@@ -201,6 +206,7 @@ pub(crate) fn walk<'a>(service: &Service, traces: &[Cited<'a>], map: &Map<'_>) -
         innocent: Vec::new(),
         failures,
         unsteady: false,
+        forks: BTreeSet::new(),
         nodes,
         id: own.first().map_or("", |(id, _)| *id).into(),
     };
@@ -340,6 +346,12 @@ pub(super) fn settle(
     direct: bool,
     engine: Engine,
 ) {
+    // Routers that share the load at one hop change nothing of what happens behind the hop where they meet again.
+    let at = point.segment();
+    let around = |fork: &u8| (at.after_hop..=at.up_to_hop).contains(fork);
+    if !walk.forks.is_empty() && !walk.forks.iter().any(around) {
+        walk.unsteady = false;
+    }
     let point = if walk.unsteady {
         point.blurred()
     } else {

@@ -81,7 +81,18 @@ pub(super) fn hear_trace(
         .find(|hearing| matches!(hearing.dialogue.role, Role::Witness { .. }))
         .and_then(|hearing| hearing.dialogue.service.address);
     let distance = reverse::syn(QuoteBegins::Ip, &seen.syn).map(|(ttl, _)| reverse::hops(ttl));
-    let found: Reverse = reverse::read(id, trace, witness, distance, map);
+    // What it traces with is its list: other things may happen elsewhere.
+    let to_client = |word: Word| {
+        matches!(
+            word,
+            Word::Tampered {
+                to_client: true,
+                ..
+            }
+        )
+    };
+    let arrives_changed = testimony.word.is_some_and(to_client) && testimony.list.is_some();
+    let found: Reverse = reverse::read(id, trace, witness, distance, arrives_changed, map);
     testimony.evidence.extend(found.evidence);
     testimony.innocent.extend(found.innocent);
     if found.near_witness && matches!(testimony.word, Some(Word::Tampered { .. })) {

@@ -249,10 +249,26 @@ impl Further {
             ));
             return;
         }
-        let refused = bench
-            .attempts()
+        let attempts = bench.attempts();
+        let refused = attempts
             .iter()
             .any(|(hearing, step)| step.refused() && !hearing.is_ready(step));
+        // An answer may be changed on its way back; where none comes, it is the command that ended somewhere.
+        let unanswered = attempts.iter().any(|(_, step)| {
+            matches!(
+                step.exchange.outcome,
+                Outcome::TimedOut | Outcome::Reset | Outcome::Closed
+            )
+        });
+        if unanswered && !refused {
+            self.behind(
+                bench,
+                intact,
+                "STARTTLS is",
+                "what leaves it without an answer",
+                opinion,
+            );
+        }
         if refused {
             self.push(bench, Observation::CommandIntact);
         }
@@ -272,12 +288,29 @@ impl Further {
         {
             return;
         }
-        self.segment = Some(intact.segment);
-        self.credible = Some(intact.credible);
+        self.behind(
+            bench,
+            intact,
+            "ClientHellos are",
+            "what ends the handshake",
+            opinion,
+        );
+    }
+
+    /// What fails travels to the last hop that tells, and fails behind it.
+    fn behind(
+        &mut self,
+        bench: &Bench<'_, '_>,
+        intact: &Intact,
+        whose: &str,
+        what: &str,
+        opinion: &mut Opinion,
+    ) {
+        self.behind = Some((intact.segment, intact.credible));
         opinion.evidence.push(evidence::whole(
             bench.path_id(),
             LocationClass::Undetermined,
-            format!("ClientHellos are told of up to hop {} like any other packet: what ends the handshake is the server, or stands right in front of it", intact.hop),
+            format!("{whose} told of up to hop {} like any other packet: {what} is the server, or stands right in front of it", intact.hop),
             "",
         ));
     }
@@ -287,9 +320,20 @@ impl Further {
         let Some(walk) = &bench.path else {
             return;
         };
-        let Some(change) = walk.change.as_ref().filter(|change| {
-            change.kind == Kind::Blocked && !walk.unsteady && !bench.leaves_out(Group::Path)
-        }) else {
+        if bench.leaves_out(Group::Path) || walk.unsteady {
+            return;
+        }
+        if let Some(intact) = &walk.syn_intact {
+            self.behind(
+                bench,
+                intact,
+                "SYNs to the port are",
+                "what closes it",
+                opinion,
+            );
+        }
+        let change = walk.change.as_ref();
+        let Some(change) = change.filter(|change| change.kind == Kind::Blocked) else {
             return;
         };
         opinion.evidence.extend(walk.evidence.iter().cloned());

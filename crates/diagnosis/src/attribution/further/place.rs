@@ -188,12 +188,30 @@ impl Further {
         if self.unsteady && opinion.verdict == Verdict::Interference {
             location.class = LocationClass::Undetermined;
         }
-        // Where it happens is told whoever is to blame; nothing happens where all is well.
-        if opinion.verdict != Verdict::Clear {
-            location.segment = self.segment;
-            location.credible = self.credible;
-        }
         location.weighed = posterior.weighed.clone();
+        self.told(opinion.verdict, location)
+    }
+
+    /// The place with the stretch of the path where it happens, which is told whoever is to blame; nothing happens where
+    /// all is well.
+    pub(crate) fn told(&self, verdict: Verdict, mut location: Location) -> Location {
+        if verdict == Verdict::Clear {
+            return location;
+        }
+        location.segment = self.segment;
+        location.credible = self.credible;
+        // Nobody but the server and what stands before it is on the last stretch.
+        let fits = verdict != Verdict::Interference
+            || matches!(
+                location.class,
+                LocationClass::Server | LocationClass::ServerPolicy | LocationClass::ServerEdge
+            );
+        if let Some((segment, credible)) = self.behind.filter(|_| fits)
+            && location.segment.is_none()
+        {
+            location.segment = Some(segment);
+            location.credible = Some(credible);
+        }
         location
     }
 
