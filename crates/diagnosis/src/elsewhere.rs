@@ -6,10 +6,10 @@
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::net::IpAddr;
 use hoofbeat_observation::{
-    Role, Service, Vantage,
+    Role, Service, Vantage, Variation,
     address::{SHORTENED_V4, SHORTENED_V6, shares_prefix},
 };
-use hoofbeat_session::Layer;
+use hoofbeat_session::{Layer, Outcome};
 
 use crate::{
     Elsewhere, Evidence, Support, Verdict,
@@ -21,6 +21,8 @@ use crate::{
 
 /// Further apart than this, two measurements are not of the same time, in seconds.
 const SAME_TIME: i64 = 24 * 3600;
+/// Within this the server's own network and this place saw the same server, and not one that was mended in between.
+const AT_ONCE: i64 = 3600;
 /// As many networks count as many.
 const MANY: usize = 5;
 /// Most vantages that are read.
@@ -39,6 +41,8 @@ enum Relation {
 struct Said {
     relation: Relation,
     clean: bool,
+    /// Seconds between that measurement and this place's.
+    apart: u64,
     network: String,
     evidence: Evidence,
 }
@@ -56,6 +60,8 @@ pub(crate) struct Others {
     pub(crate) peer: Option<bool>,
     /// The same host in another network is clean.
     pub(crate) tether: Option<bool>,
+    /// Everybody inside the server's network looked within an hour of this place.
+    pub(crate) inside_at_once: bool,
     /// Clean and stripped vantages, of those that are apart or the same host elsewhere.
     pub(crate) seen: (usize, usize),
 }
@@ -98,6 +104,7 @@ pub(crate) fn hear(
         said.push(Said {
             relation,
             clean,
+            apart: when.abs_diff(started),
             network: network(place.vantage),
             evidence,
         });
@@ -118,6 +125,8 @@ pub(crate) fn hear(
         }
     };
     let inside = of(Relation::Inside);
+    let at_once = |one: &&Said| one.apart <= AT_ONCE.unsigned_abs();
+    let inside_at_once = !inside.is_empty() && inside.iter().all(at_once);
     match unanimous(&inside) {
         Some(true) => add(Group::Inside, Observation::InsideClean, &inside),
         Some(false) => add(Group::Inside, Observation::InsideStripped, &inside),
@@ -150,10 +159,14 @@ pub(crate) fn hear(
         (0, 0) => {}
         (_, 0) if clean >= MANY => add(Group::Vantages, Observation::ManyVantagesClean, &apart),
         (_, 0) => add(Group::Vantages, Observation::FewVantagesClean, &apart),
-        (0, _) => add(Group::Vantages, Observation::VantagesStripped, &apart),
+        (0, _) if stripped >= MANY => {
+            add(Group::Vantages, Observation::VantagesStripped, &apart);
+        }
+        (0, _) => add(Group::Vantages, Observation::FewVantagesStripped, &apart),
         _ => add(Group::Vantages, Observation::VantagesDiffer, &apart),
     }
     let weighed = |group: Group| !left_out(group);
+    others.inside_at_once = inside_at_once;
     others.peer = peer.filter(|_| weighed(Group::Peer));
     others.tether = tether.filter(|_| weighed(Group::Tether));
     for one in &said {
@@ -232,7 +245,7 @@ fn relation(here: &Vantage, there: &Vantage) -> Option<Relation> {
 
 /// Whether STARTTLS works from there, when that was, and the citation. None where nothing is known.
 fn view(service: &Service, place: &Elsewhere<'_>, name: &str) -> Option<(bool, i64, Evidence)> {
-    let mut best: Option<(bool, i64, Evidence)> = None;
+    let mut best: Option<(Tells, i64, Evidence)> = None;
     for measurement in place.measurements {
         let Some(dialogue) = measurement.dialogue() else {
             continue;
@@ -241,13 +254,18 @@ fn view(service: &Service, place: &Elsewhere<'_>, name: &str) -> Option<(bool, i
             && dialogue.service.host.eq_ignore_ascii_case(&service.host)
             && dialogue.service.scheme == service.scheme
             && dialogue.service.port == service.port;
-        if !same {
+        // What gets past a box by another spelling does not show that ordinary clients do.
+        let ordinary = matches!(
+            dialogue.variation,
+            Variation::Baseline | Variation::Differential | Variation::Repeat | Variation::Recorded
+        );
+        if !same || !ordinary {
             continue;
         }
         let Some(hearing) = Hearing::of(measurement) else {
             continue;
         };
-        let Some((clean, supports, claim)) = works(&hearing, name) else {
+        let Some((tells, supports, claim)) = works(&hearing, name) else {
             continue;
         };
         let step = hearing
@@ -259,18 +277,34 @@ fn view(service: &Service, place: &Elsewhere<'_>, name: &str) -> Option<(bool, i
             None => evidence::whole(hearing.id, supports, claim, ""),
         };
         // One connection that works shows that the service does, from there; failures may have other reasons.
-        if best.as_ref().is_none_or(|(before, ..)| !before && clean) {
-            best = Some((clean, measurement.started, evidence));
+        if best.as_ref().is_none_or(|(before, ..)| *before < tells) {
+            best = Some((tells, measurement.started, evidence));
         }
     }
-    best
+    let (tells, when, evidence) = best?;
+    Some((
+        matches!(tells, Tells::Offered | Tells::Works),
+        when,
+        evidence,
+    ))
 }
 
-fn works(hearing: &Hearing<'_>, name: &str) -> Option<(bool, Support, String)> {
+/// What one connection from another place tells, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tells {
+    /// STARTTLS is not offered, or refused.
+    Stripped,
+    Offered,
+    /// It is offered, and nobody answers it: more than an offer that nobody took up.
+    Unanswered,
+    Works,
+}
+
+fn works(hearing: &Hearing<'_>, name: &str) -> Option<(Tells, Support, String)> {
     // Works although it is hidden: then it is hidden there too.
     if hearing.completed().is_some() && hearing.offered() != Some(false) {
         return Some((
-            true,
+            Tells::Works,
             Verdict::Clear.into(),
             format!("from {name}, TLS comes up"),
         ));
@@ -285,19 +319,30 @@ fn works(hearing: &Hearing<'_>, name: &str) -> Option<(bool, Support, String)> {
     let refused = hearing
         .upgrades()
         .any(|step| step.refused() || (step.positive() && !hearing.is_ready(step)));
+    let unanswered = hearing.upgrades().any(|step| {
+        matches!(
+            step.exchange.outcome,
+            Outcome::TimedOut | Outcome::Reset | Outcome::Closed
+        )
+    });
     match hearing.offered()? {
+        true if unanswered => Some((
+            Tells::Unanswered,
+            Verdict::Inconclusive.into(),
+            format!("from {name}, STARTTLS is offered and gets no answer either"),
+        )),
         true if refused => Some((
-            false,
+            Tells::Stripped,
             Verdict::Inconclusive.into(),
             format!("from {name}, STARTTLS is offered and refused as well"),
         )),
         true => Some((
-            true,
+            Tells::Offered,
             Verdict::Clear.into(),
             format!("from {name}, STARTTLS is offered"),
         )),
         false => Some((
-            false,
+            Tells::Stripped,
             Verdict::Inconclusive.into(),
             format!("from {name}, STARTTLS is not offered either"),
         )),

@@ -227,6 +227,13 @@ pub struct Segment {
     pub up_to_hop: u8,
 }
 
+impl Segment {
+    /// Whether another one lies in it.
+    pub(crate) fn holds(self, other: Self) -> bool {
+        self.after_hop <= other.after_hop && other.up_to_hop <= self.up_to_hop
+    }
+}
+
 /// Where, with what probability.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Location {

@@ -331,6 +331,13 @@ fn a_path_that_changes_in_the_middle_names_no_place() {
     );
     let credible = finding.location.credible.unwrap();
     assert!(credible.up_to_hop - credible.after_hop >= 3, "{credible:?}");
+    // Routers that share the load far from there change nothing of what happens behind them.
+    let fork = Road {
+        detours_of_test: vec![(2, ip("198.18.2.9"))],
+        ..Road::changed_at(5)
+    };
+    let finding = judge(&traced(masked(), [fork.sweep()]));
+    assert_eq!(segment(&finding), Some((4, 5)), "{finding:#?}");
     // Hops that contradict each other.
     let mut sweep = Road::changed_at(3).sweep();
     for probe in &mut sweep.probes {
@@ -447,6 +454,35 @@ fn forgers_in_the_path_and_beside_it() {
 }
 
 #[test]
+fn the_ttl_of_a_forged_answer_tells_a_borders_sides() {
+    let answered = |ttl| {
+        let mut sweep = Road {
+            forged_at: Some((2, false)),
+            ..Road::default()
+        }
+        .sweep();
+        for probe in &mut sweep.probes {
+            for answer in &mut probe.answers {
+                if probe.payload == Payload::StartTls
+                    && matches!(answer.what, Answered::Reply { .. })
+                {
+                    answer.ttl = Some(ttl);
+                }
+            }
+        }
+        let finding = judge(&traced(plain(), [sweep]));
+        assert_eq!(segment(&finding), Some((1, 2)), "{finding:#?}");
+        finding.location
+    };
+    // 64 is what the home router's own packets arrive with, and 63 its next neighbour's.
+    assert_eq!(answered(64).class, L::LocalNetwork);
+    assert_eq!(answered(63).class, L::AccessNetwork);
+    // A TTL of nobody's on this stretch leaves the border what it is.
+    let anybody = answered(50);
+    assert!(anybody.probability < 0.80, "{anybody:?}");
+}
+
+#[test]
 fn a_reply_with_another_ttl_is_another_machines() {
     let mut sweep = Road::default().sweep();
     let ttl = |of, ttl| ReceivedTtl {
@@ -484,6 +520,27 @@ fn a_reply_with_another_ttl_is_another_machines() {
             .iter()
             .any(|one| one.claim.contains("another machine sent it"))
     );
+    // STARTTLS died unanswered behind that distance: the two do not fit, and the wider stretch stays.
+    assert_eq!(segment(&finding), Some((2, 4)));
+}
+
+#[test]
+fn where_the_command_dies_unanswered_narrows_a_forgers_stretch() {
+    let mut sweep = Road::default().sweep();
+    let ttl = |of, ttl| ReceivedTtl {
+        of,
+        ttl,
+        by: TtlMethod::Capture,
+    };
+    // The hop in front of the server sends it, and no command that died up to there was answered.
+    sweep.received = vec![
+        ttl(PacketKind::SynAck, 59),
+        ttl(PacketKind::ControlReply, 59),
+        ttl(PacketKind::StartTlsReply, 60),
+    ];
+    let finding = judge(&traced(masked(), [sweep]));
+    assert!(weighs(&finding, "reply-with-another-ttl"), "{finding:#?}");
+    assert_eq!(segment(&finding), Some((5, 6)), "{finding:#?}");
 }
 
 #[test]
@@ -657,7 +714,11 @@ fn a_blocked_port_is_placed_by_where_its_syns_end() {
         closed(),
         [syns(25, Role::Target, None, &connected, 5), open()],
     ));
-    assert_eq!(finding.verdict, Verdict::Unreachable);
+    assert_eq!(
+        (finding.verdict, segment(&finding)),
+        (Verdict::Unreachable, Some((5, 6))),
+        "{finding:#?}"
+    );
     let unreachable = Answered::Unreachable {
         from: router(3),
         code: 13,

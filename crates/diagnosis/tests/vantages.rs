@@ -5,7 +5,8 @@ mod scene;
 use hoofbeat_diagnosis::{
     Case, Elsewhere, Finding, LocationClass as L, Mechanism as M, Settings, Verdict, diagnose,
 };
-use hoofbeat_observation::{HandshakeOutcome, Measurement, Vantage};
+use hoofbeat_observation::{HandshakeOutcome, Measurement, Vantage, Variation};
+use hoofbeat_session::Label;
 use scene::*;
 
 fn vantage(host: &str, network: &str) -> Vantage {
@@ -119,7 +120,7 @@ fn stripped_from_everywhere_is_the_servers_edge() {
         "{:?}",
         finding.location
     );
-    assert!(weighs(&finding, "tether-stripped") && weighs(&finding, "vantages-stripped"));
+    assert!(weighs(&finding, "tether-stripped") && weighs(&finding, "few-vantages-stripped"));
 }
 
 #[test]
@@ -140,6 +141,33 @@ fn hidden_by_who_asks() {
 }
 
 #[test]
+fn what_gets_no_answer_elsewhere_is_not_clean_there() {
+    let unanswered = || {
+        Scene::new()
+            .talk(differential(GREETING, POSTFIX).quit(BYE))
+            .talk(differential(GREETING, POSTFIX).silent(Label::StartTls, "STARTTLS"))
+    };
+    let here = from(unanswered(), &mobile(), 0);
+    let finding = judge(&here, &[at(vantage("desk", "office"), unanswered())]);
+    assert!(weighs(&finding, "few-vantages-stripped"), "{finding:#?}");
+    // Another spelling that passes there does not clear it.
+    let spelled = unanswered().talk(
+        inside(
+            Talk::smtp()
+                .greets(GREETING)
+                .ehlo(POSTFIX)
+                .starttls(GO)
+                .verified(),
+        )
+        .variation(Variation::MixedCase),
+    );
+    let finding = judge(&here, &[at(vantage("desk", "office"), spelled)]);
+    assert!(weighs(&finding, "few-vantages-stripped"), "{finding:#?}");
+    let finding = judge(&here, &[at(vantage("desk", "office"), fine())]);
+    assert!(weighs(&finding, "few-vantages-clean"), "{finding:#?}");
+}
+
+#[test]
 fn from_inside_the_servers_network() {
     let inside = Vantage {
         inside: true,
@@ -148,6 +176,27 @@ fn from_inside_the_servers_network() {
     let here = from(masked(), &mobile(), 0);
     let finding = judge(&here, &[at(inside.clone(), fine())]);
     assert!(weighs(&finding, "inside-clean") && finding.verdict == Verdict::Interference);
+    // A handshake that breaks out here alone is not the server's doing, if both looked at the same time.
+    let broken = || {
+        let dies = || {
+            differential(GREETING, POSTFIX)
+                .starttls(GO)
+                .dies(HandshakeOutcome::Reset)
+        };
+        Scene::new().talk(dies()).talk(dies())
+    };
+    let here = from(broken(), &mobile(), 0);
+    assert_ne!(judge(&here, &[]).verdict, Verdict::Interference);
+    let finding = judge(&here, &[at(inside.clone(), fine())]);
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::HandshakeReset)),
+        "{finding:#?}"
+    );
+    // Two hours later it may have been mended.
+    let later = from(fine(), &inside, 2);
+    let finding = judge(&here, &[(inside.clone(), later)]);
+    assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
     // The server does not offer it even there.
     let here = from(refused(), &mobile(), 0);
     let finding = judge(&here, &[at(inside, refused())]);

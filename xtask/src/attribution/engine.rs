@@ -17,15 +17,21 @@ pub(crate) enum Engine {
     Witness,
     /// The same, and a plain check from another network.
     SecondNetwork,
+    /// The same, and a plain check by the postmaster, from inside the server's network.
+    Inside,
 }
 
 impl Engine {
-    pub(crate) const ALL: [Self; 5] = [
+    /// The one with everything.
+    pub(crate) const FULLEST: Self = Self::Inside;
+
+    pub(crate) const ALL: [Self; 6] = [
         Self::Check,
         Self::Unprivileged,
         Self::Raw,
         Self::Witness,
         Self::SecondNetwork,
+        Self::Inside,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -35,6 +41,7 @@ impl Engine {
             Self::Raw => "R",
             Self::Witness => "R + witness",
             Self::SecondNetwork => "R + witness + second network",
+            Self::Inside => "R + witness + second network + inside",
         }
     }
 
@@ -43,7 +50,7 @@ impl Engine {
         match self {
             Self::Check => Evidence::Dialogues,
             Self::Unprivileged | Self::Raw => Evidence::Traces,
-            Self::Witness | Self::SecondNetwork => Evidence::Whole,
+            Self::Witness | Self::SecondNetwork | Self::Inside => Evidence::Whole,
         }
     }
 }

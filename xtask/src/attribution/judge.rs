@@ -32,11 +32,9 @@ pub(crate) fn row(
     let raw = Archive::read(&kept.raw)?;
     let unprivileged = Archive::read(&kept.unprivileged)?;
     let elsewhere = Archive::read(&kept.elsewhere)?;
-    let second = kept_as(
-        folder,
-        "elsewhere-thin",
-        &elsewhere.thinned(Evidence::Whole),
-    )?;
+    let whole = |archive: &Archive| archive.thinned(Evidence::Whole);
+    let second = kept_as(folder, "elsewhere-thin", &whole(&elsewhere))?;
+    let inside = kept_as(folder, "inside-thin", &whole(&Archive::read(&kept.inside)?))?;
     let mut answers = BTreeMap::new();
     let mut cost = BTreeMap::new();
     let mut fullest = Vec::new();
@@ -47,8 +45,11 @@ pub(crate) fn row(
         };
         let thinned = source.thinned(engine.evidence());
         let mut files = vec![kept_as(folder, "thin", &thinned)?];
-        if engine == Engine::SecondNetwork {
+        if engine >= Engine::SecondNetwork {
             files.push(second.clone());
+        }
+        if engine >= Engine::Inside {
+            files.push(inside.clone());
         }
         let answer =
             explain(program, &files, None, case).with_context(|| engine.name().to_owned())?;
@@ -61,7 +62,7 @@ pub(crate) fn row(
         Some(answer) if fresh => live(answer, &stage::live(folder)?, case)?,
         _ => Live::NotCompared,
     };
-    let fullest_said = answers.get(&Engine::SecondNetwork).map(groups);
+    let fullest_said = answers.get(&Engine::FULLEST).map(groups);
     let without = fullest_said
         .into_iter()
         .flatten()

@@ -107,7 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         let runs: Vec<_> = rows
             .iter()
             .filter_map(|row| {
-                let (case, answer) = row.by(Engine::SecondNetwork)?;
+                let (case, answer) = row.by(Engine::FULLEST)?;
                 estimate::seen(case, answer)
             })
             .collect();

@@ -165,11 +165,6 @@ impl Tally {
         }
     }
 
-    /// Right, where the truth is one that can be known.
-    pub(crate) fn right_share(&self) -> f64 {
-        share(self.right, self.runs)
-    }
-
     /// The mean of the classes' F1, over the classes that occur: a rare class weighs as much as a common one.
     pub(crate) fn macro_f1(&self) -> f64 {
         let f1 = |place: Place| -> Option<f64> {
@@ -400,7 +395,7 @@ pub(crate) mod tests {
         ];
         let tally = Tally::of(cases.iter().zip(right));
         assert!((tally.macro_f1() - 1.0).abs() < 1e-12);
-        assert_eq!(tally.right_share(), 1.0);
+        assert_eq!((tally.right, tally.runs), (2, 2));
         let swapped = Tally::of(cases.iter().zip([right[1], right[0]]));
         assert_eq!(swapped.macro_f1(), 0.0);
         assert_eq!(Tally::default().macro_f1(), 0.0);

@@ -12,11 +12,11 @@ use serde_json::Value;
 use super::case::Case;
 use crate::tool;
 
-/// A world with three checks; each of them ends by itself within a minute.
+/// A world with four checks; each of them ends by itself within a minute.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// What is run: the check with everything, the check of a process without any right, and the plain check from the other
-/// network. Exit statuses are data.
+/// What is run: the check with everything, the check of a process without any right, and the plain checks from the other
+/// network and from the server's own. Exit statuses are data.
 const SCRIPT: &str = r#"
 set -u
 hoofbeat=$1 out=$2 target=$3 control=$4 ca=$5 prefixes=$6 witness=$7 vantage=$8 elsewhere=$9 other=${10}
@@ -29,6 +29,7 @@ look() {
 look raw "$hoofbeat" trace --engine raw --witness "$witness" --prefixes "$prefixes" --vantage "$vantage"
 look unprivileged setpriv --bounding-set=-all --inh-caps=-all "$hoofbeat" trace --engine unprivileged --prefixes "$prefixes" --vantage "$vantage"
 look elsewhere ip netns exec "$elsewhere" "$hoofbeat" check --vantage "$other"
+look inside ip netns exec inside "$hoofbeat" check --vantage mx@inside --inside
 "#;
 
 /// What runs are made with.
@@ -44,6 +45,7 @@ pub(crate) struct Kept {
     pub(crate) raw: PathBuf,
     pub(crate) unprivileged: PathBuf,
     pub(crate) elsewhere: PathBuf,
+    pub(crate) inside: PathBuf,
     /// Of the check with everything.
     pub(crate) seconds: f64,
 }
@@ -107,6 +109,7 @@ pub(crate) fn kept(folder: &Path) -> Result<Kept> {
         raw: archive("raw")?,
         unprivileged: archive("unprivileged")?,
         elsewhere: archive("elsewhere")?,
+        inside: archive("inside")?,
         seconds: end(folder, "raw")?.1,
     })
 }
@@ -151,11 +154,11 @@ mod tests {
             std::fs::write(folder.join(name), text).expect("a file");
         };
         assert!(kept(&folder).is_err());
-        for name in ["raw", "unprivileged", "elsewhere"] {
+        for name in ["raw", "unprivileged", "elsewhere", "inside"] {
             write(&format!("{name}.end"), "2 1500\n");
             write(&format!("{name}.jsonl"), "{}\n");
         }
-        let whole = kept(&folder).expect("three archives");
+        let whole = kept(&folder).expect("four archives");
         assert!((whole.seconds - 1.5).abs() < 1e-9);
         write("elsewhere.end", "70 20\n");
         write("elsewhere.err", "first\nhoofbeat: a bug\n\n");

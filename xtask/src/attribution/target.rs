@@ -38,7 +38,9 @@ pub(crate) fn all(rows: &[&Row]) -> Vec<Target> {
             "R + witness, routers that quote in full, every box that this path or the witness's crosses",
             |case| case.segment.is_some() || is_on_our_side(case),
         ),
-        classes(rows),
+        classes(rows, Engine::Witness, Allows::TheTruthAlone),
+        classes(rows, Engine::Witness, Allows::WhatNothingTellsApart),
+        classes(rows, Engine::FULLEST, Allows::WhatNothingTellsApart),
         offline(rows),
     ]
 }
@@ -107,25 +109,41 @@ fn segments(rows: &[&Row], engine: Engine, whose: &str, counts: fn(&Case) -> boo
     }
 }
 
-fn classes(rows: &[&Row]) -> Target {
+/// Which answers count as right.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Allows {
+    TheTruthAlone,
+    /// And places that the scenario names beside it, for nothing on the wire tells them from it.
+    WhatNothingTellsApart,
+}
+
+fn classes(rows: &[&Row], engine: Engine, allows: Allows) -> Target {
     let judged: Vec<(&Case, Said)> = rows
         .iter()
-        .filter_map(|row| row.said(Engine::Witness))
+        .filter_map(|row| row.said(engine))
         .filter(|(case, _)| case.truth != Place::Undetermined)
         .collect();
     let tally = Tally::of(judged.iter().copied());
+    let (right, whose) = match allows {
+        Allows::TheTruthAlone => (tally.right, ""),
+        Allows::WhatNothingTellsApart => (
+            tally.right + tally.honest,
+            ", or another place that nothing on the wire tells from it",
+        ),
+    };
+    let right_share = share(right, tally.runs);
     Target {
-        what: "≥ 90 % right class with a witness".to_owned(),
+        what: format!("≥ 90 % right class: {}{whose}", engine.name()),
         found: format!(
-            "{} of {} ({:.1} %); {} name another place that is as honest, {} undetermined, {} wrong",
-            tally.right,
+            "{right} of {} ({:.1} %); {} right, {} name another place that is as honest, {} undetermined, {} wrong",
             tally.runs,
-            100.0 * tally.right_share(),
+            100.0 * right_share,
+            tally.right,
             tally.honest,
             tally.abstained,
             tally.wrong
         ),
-        met: (tally.runs > 0).then_some(tally.right_share() >= CLASSES),
+        met: (tally.runs > 0).then_some(right_share >= CLASSES),
     }
 }
 
@@ -178,7 +196,7 @@ mod tests {
             row(Place::Access, Some((1, 2)), Place::Access, Some((1, 2))),
             row(Place::None, None, Place::None, None),
         ];
-        assert_eq!(met(&rows), [Some(true); 6]);
+        assert_eq!(met(&rows), [Some(true); 8]);
     }
 
     #[test]
@@ -200,10 +218,18 @@ mod tests {
         )];
         assert_eq!(met(&off)[2..4], [Some(false), Some(false)]);
         let untold = [row(Place::Access, Some((1, 2)), Place::Undetermined, None)];
-        assert_eq!(met(&untold)[2..5], [Some(false), Some(false), Some(false)]);
+        assert_eq!(met(&untold)[2..7], [Some(false); 5]);
         let mut other = row(Place::None, None, Place::None, None);
         other.live = Live::Differs("live clear, offline server".to_owned());
-        assert_eq!(met(&[other])[5], Some(false));
+        assert_eq!(met(&[other])[7], Some(false));
+    }
+
+    #[test]
+    fn another_place_counts_only_where_the_scenario_allows_it() {
+        let mut border = row(Place::Access, Some((1, 2)), Place::Local, Some((1, 2)));
+        assert_eq!(met(std::slice::from_ref(&border))[4..7], [Some(false); 3]);
+        border.case.also_honest.push(Place::Local);
+        assert_eq!(met(&[border])[4..7], [Some(false), Some(true), Some(true)]);
     }
 
     #[test]
@@ -211,6 +237,6 @@ mod tests {
         let mut silent = row(Place::Access, Some((1, 2)), Place::Access, None);
         silent.case.quoting = false;
         assert_eq!(met(&[silent])[2..4], [None, None]);
-        assert_eq!(met(&[]), [None; 6]);
+        assert_eq!(met(&[]), [None; 8]);
     }
 }

@@ -13,7 +13,9 @@ use alloc::{string::String, vec::Vec};
 use super::{
     COLUMNS, Weighing,
     decision::Facts,
-    likelihood::{CLASSES, Group, LEAST, LEAST_FOLLOWED, Observation, RATIO_CAP_FOLLOWED, Row},
+    likelihood::{
+        CLASSES, Group, LEAST, LEAST_FOLLOWED, Observation, RATIO_CAP_FOLLOWED, Row, State,
+    },
 };
 use crate::{
     Credible, Mechanism, Segment, Verdict,
@@ -87,6 +89,10 @@ pub(crate) fn gather(bench: &Bench<'_, '_>, opinion: &mut Opinion) -> Further {
     }
     if opinion.verdict == Verdict::Unreachable {
         further.closed(bench, opinion);
+        further.others(bench, opinion);
+        if further.facts.inside_clean.is_some() {
+            opinion.state = opinion.state.or(Some(State::Closed));
+        }
         return further;
     }
     further.facts.controls_clean = match bench.controls() {

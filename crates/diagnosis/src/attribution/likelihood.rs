@@ -293,8 +293,10 @@ pub(crate) enum Observation {
     FewVantagesClean,
     /// Clean from some, stripped from others.
     VantagesDiffer,
-    /// Stripped from every other network.
+    /// Stripped from every other network, of at least five.
     VantagesStripped,
+    /// Stripped from all of one to four other networks.
+    FewVantagesStripped,
     /// Clean from inside the server's own network.
     InsideClean,
     /// Without STARTTLS even from there.
@@ -381,6 +383,7 @@ impl Observation {
             Self::FewVantagesClean => "few-vantages-clean",
             Self::VantagesDiffer => "vantages-differ",
             Self::VantagesStripped => "vantages-stripped",
+            Self::FewVantagesStripped => "few-vantages-stripped",
             Self::InsideClean => "inside-clean",
             Self::InsideStripped => "inside-stripped",
             Self::PeerClean => "peer-clean",
@@ -474,8 +477,10 @@ impl Observation {
             O::FewVantagesClean            => (G::Vantages, [0.01, 0.90, 0.30, 0.85, 0.95, 0.95, 0.95]),
             O::VantagesDiffer              => (G::Vantages, [0.02, 0.80, 0.30, 0.60, 0.50, 0.50, 0.50]),
             O::VantagesStripped            => (G::Vantages, [0.95, 0.05, 0.80, 0.10, 0.02, 0.01, 0.01]),
-            // expert: behind the firewall only the server itself speaks
-            O::InsideClean                 => (G::Inside, [0.005, 0.15, 0.95, 0.95, 0.95, 0.95, 0.95]),
+            // expert, after G9: two networks may share a transit, five seldom do
+            O::FewVantagesStripped         => (G::Vantages, [0.95, 0.15, 0.85, 0.35, 0.05, 0.02, 0.02]),
+            // expert: behind the firewall only the server itself speaks; who decides by who asks mostly spares its own
+            O::InsideClean                 => (G::Inside, [0.005, 0.60, 0.95, 0.95, 0.95, 0.95, 0.95]),
             O::InsideStripped              => (G::Inside, [0.95, 0.50, 0.03, 0.03, 0.03, 0.03, 0.03]),
             // tables, G7
             O::WireDiffers                 => (G::Wire, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.95]),

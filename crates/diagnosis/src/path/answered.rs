@@ -170,7 +170,14 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
                 .filter_map(|j| ChangePoint::at(j, traced.distance, MISLABEL_INITIAL))
                 .collect::<Vec<_>>()
         };
-        let point = hop.and_then(|hop| ChangePoint::averaged(&around(hop))?.with(&unmet(traced)));
+        let point = hop.and_then(|hop| {
+            let around = ChangePoint::averaged(&around(hop))?;
+            // Where the hops say something else than the TTL does, the TTL alone is told.
+            let narrowed = around.clone().with(&unmet(traced));
+            narrowed
+                .filter(|narrowed| around.segment().holds(narrowed.segment()))
+                .or(Some(around))
+        });
         walk.evidence.push(evidence::whole(
             reading.id,
             Mechanism::CommandRefused,

@@ -81,9 +81,9 @@ const METHOD: &str = "Every scenario of the lab's network (`hoofbeat lab list --
 router with NAT, access provider, transit, the server's edge, the server, beside them a control server, a witness and a second client on a mobile network. \
 `hoofbeat trace --witness … --control … --ca … --prefixes … --archive FILE --json TARGET` runs on the client (as `check`, and traces \
 whatever it finds), the same without privilege and without \
-witness, and a plain check on the mobile network; where only the phone meets something (the dispute of 2014), the two change places. The truth stands in the scenario's file, written before the run. The archives \
+witness, and plain checks on the mobile network and, by the postmaster, inside the server's own; where only the phone meets something (the dispute of 2014), the two change places. The truth stands in the scenario's file, written before the run. The archives \
 are then judged offline (`hoofbeat explain`) with more and with fewer means, so that the engines differ in nothing but evidence: *check alone* has the \
-dialogues, *U* the traces of an unprivileged process, *R* those with raw sockets, then the witness's signed report is added, then the second network. \
+dialogues, *U* the traces of an unprivileged process, *R* those with raw sockets, then the witness's signed report is added, then the second network, then the view from inside. \
 Routers and boxes are ours, made from documented behaviour, and all routers are Linux: the tables show that the method tells apart what is in them, \
 not how often it is right in the wild.\n\n\
 *Accused* means named with a probability of 0.80 or more. A **false accusation** is a verdict of interference, or a place other than the server accused, where \
@@ -313,7 +313,7 @@ segment exact, of all on the path (of told) | within one | macro-F1 |\n|---|---|
             .filter_map(|row| Some((&row.case, Said::from(*row.claims.get(at)?))));
         add(rule.name, &Tally::of(claimed));
     }
-    for engine in [Engine::Raw, Engine::SecondNetwork] {
+    for engine in [Engine::Raw, Engine::FULLEST] {
         let tally = Tally::of(rows.iter().filter_map(|row| row.said(engine)));
         add(&format!("Hoofbeat, {}", engine.name()), &tally);
     }
@@ -323,10 +323,7 @@ segment exact, of all on the path (of told) | within one | macro-F1 |\n|---|---|
 
 /// The fullest judgement with one group of evidence left out at a time.
 fn ablation(rows: &[&Row]) -> String {
-    let full = Tally::of(
-        rows.iter()
-            .filter_map(|row| row.said(Engine::SecondNetwork)),
-    );
+    let full = Tally::of(rows.iter().filter_map(|row| row.said(Engine::FULLEST)));
     let groups: BTreeSet<&String> = rows.iter().flat_map(|row| row.without.keys()).collect();
     if groups.is_empty() {
         return String::new();
@@ -353,13 +350,13 @@ fn ablation(rows: &[&Row]) -> String {
             .iter()
             .filter_map(|row| {
                 // Where the group said nothing, leaving it out changes nothing.
-                let whole = row.answers.get(&Engine::SecondNetwork);
+                let whole = row.answers.get(&Engine::FULLEST);
                 Some((&row.case, Said::from(row.without.get(group).or(whole)?)))
             })
             .collect();
         let entered = rows
             .iter()
-            .filter_map(|row| row.answers.get(&Engine::SecondNetwork))
+            .filter_map(|row| row.answers.get(&Engine::FULLEST))
             .filter(|answer| answer.weighed.iter().any(|(one, _)| one == group))
             .count();
         add(group, entered.to_string(), &Tally::of(judged));

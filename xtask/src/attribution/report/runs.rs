@@ -87,7 +87,7 @@ pub(super) fn left_out(not_run: &[NotRun]) -> String {
 
 pub(super) fn every(rows: &[Row]) -> String {
     let mut text = "## Every run\n\n+ right, o another place that nothing on the wire speaks against, · undetermined, − wrong; then whether the segment was exact (=), told and another (≠), or not told.\n\n\
-| run | | truth | check | U | R | R + witness | + second network | R + witness said |\n|---|---|---|---|---|---|---|---|---|\n"
+| run | | truth | check | U | R | R + witness | + second network | + inside | R + witness said |\n|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in rows {
         let marks: String = Engine::ALL

@@ -331,6 +331,13 @@ impl Further {
                 "what closes it",
                 opinion,
             );
+            let [front, ..] = intact.places;
+            let mut row = place_row(&intact.places, LEAST_INDIRECT);
+            row[0] = front;
+            row[1] = front;
+            let name = "closed-at-the-end";
+            self.rows
+                .push(Weighing::of_hops(Group::Path, name, row, false));
         }
         let change = walk.change.as_ref();
         let Some(change) = change.filter(|change| change.kind == Kind::Blocked) else {

@@ -26,8 +26,8 @@ const TWO_SIDES: f64 = 0.80;
 /// Most that may be said of a place on a border that nothing tells from its neighbour: less than "likely".
 const ON_BORDER: f64 = 0.79;
 
-/// The same where connections are seen to end short of the server.
-const OVERTURNS_PROXIED: f64 = 0.60;
+/// The same where connections are seen to end short of the server, or the server is seen to work from inside.
+const OVERTURNS_SHOWN: f64 = 0.60;
 
 /// A posterior from which on a proposal against it is overturned.
 const OVERTURNS: f64 = 0.70;
@@ -44,12 +44,13 @@ impl Further {
             return;
         }
         let unproven = matches!(opinion.verdict, Verdict::Server | Verdict::Inconclusive);
-        let enough = if self.proxied {
-            OVERTURNS_PROXIED
+        let enough = if self.proxied || self.facts.inside_at_once {
+            OVERTURNS_SHOWN
         } else {
             OVERTURNS
         };
-        let failed = bench.offer() == crate::bench::Offer::Never
+        let failed = self.facts.inside_at_once
+            || bench.offer() == crate::bench::Offer::Never
             || bench.attempts().iter().any(|(_, step)| step.refused());
         if unproven
             && failed
@@ -68,7 +69,7 @@ impl Further {
         if opinion.mechanism == Some(Mechanism::CertificateInvalid)
             && opinion.verdict == Verdict::Server
             && (self.proxied || self.intercepted)
-            && posterior.interference() >= OVERTURNS_PROXIED
+            && posterior.interference() >= OVERTURNS_SHOWN
         {
             opinion.verdict = Verdict::Interference;
             opinion.mechanism = Some(Mechanism::TlsIntercepted);
@@ -80,7 +81,7 @@ impl Further {
         let [offers, policy, ..] = posterior.masses;
         if opinion.verdict == Verdict::Server
             && opinion.mechanism == Some(Mechanism::NotOffered)
-            && self.facts.vantages_clean > 0
+            && (self.facts.vantages_clean > 0 || self.facts.inside_clean == Some(true))
             && policy > offers
         {
             opinion.mechanism = Some(Mechanism::HiddenFromUs);

@@ -3,6 +3,8 @@
 //! It must not know how a report was checked, nor how vantages are told apart.
 
 use alloc::{format, string::String};
+use hoofbeat_observation::HandshakeOutcome;
+use hoofbeat_session::Outcome;
 
 use super::{Further, place_row};
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
         Weighing,
         likelihood::{Group, LEAST, Observation, State},
     },
-    bench::Bench,
+    bench::{Bench, Offer},
     judge::Opinion,
     path::walk::{Change, Kind},
     witness::testimony::Word,
@@ -119,7 +121,15 @@ impl Further {
         for observation in &others.observations {
             self.push(bench, *observation);
             match observation {
-                Observation::InsideClean => self.facts.inside_clean = Some(true),
+                Observation::InsideClean => {
+                    self.facts.inside_clean = Some(true);
+                    // Later the server may have been mended.
+                    if others.inside_at_once {
+                        self.facts.inside_at_once = true;
+                        self.proposal = self.proposal.take().or_else(|| outside(bench));
+                        opinion.innocent.push("whoever mended or restarted the server between the two checks made this difference as well: repeat both at the same time".into());
+                    }
+                }
                 Observation::InsideStripped => self.facts.inside_clean = Some(false),
                 _ => {}
             }
@@ -133,6 +143,47 @@ impl Further {
             opinion.innocent.push("that other places see STARTTLS proves little alone: servers hide it by client address, and pools answer differently".into());
         }
     }
+}
+
+/// How an accusation is worded where the server's own network sees STARTTLS work: by what happens out here.
+fn outside(bench: &Bench<'_, '_>) -> Option<(Mechanism, String)> {
+    let attempts = bench.attempts();
+    let ended = |wanted: &[Outcome]| {
+        let mut outcomes = attempts.iter().map(|(_, step)| &step.exchange.outcome);
+        outcomes.any(|outcome| wanted.contains(outcome))
+    };
+    let dies = |wanted: &HandshakeOutcome| {
+        let mut handshakes = bench.hearings.iter().filter_map(|one| one.handshake());
+        handshakes.any(|handshake| handshake.outcome == *wanted)
+    };
+    let (mechanism, what) = if dies(&HandshakeOutcome::Reset) {
+        (Mechanism::HandshakeReset, "out here its handshake is reset")
+    } else if dies(&HandshakeOutcome::TimedOut) {
+        (
+            Mechanism::HandshakeBlackholed,
+            "out here silence meets its handshake",
+        )
+    } else if ended(&[Outcome::Reset, Outcome::Closed, Outcome::TimedOut]) {
+        (
+            Mechanism::CommandDropped,
+            "out here the command gets no answer",
+        )
+    } else if bench.offer() == Offer::Never {
+        (
+            Mechanism::CapabilityRemoved,
+            "out here it is not even offered",
+        )
+    } else if attempts.iter().any(|(_, step)| step.refused()) {
+        (Mechanism::CommandRefused, "out here the command is refused")
+    } else {
+        return None;
+    };
+    Some((
+        mechanism,
+        format!(
+            "inside the server's own network STARTTLS works, and {what}: something on the way in does that"
+        ),
+    ))
 }
 
 /// How a tampered witness words an accusation.
