@@ -3,7 +3,7 @@
 //! The stretch is drawn between hops, for it is one: a box may sit in the link or at either end of it, and an address
 //! is no proof of who owns a router. It must not conclude anything that the judge did not.
 
-use hoofbeat_diagnosis::{Finding, Hop, Segment};
+use hoofbeat_diagnosis::{Finding, Hop, Segment, Verdict};
 use hoofbeat_observation::Engine;
 use hoofbeat_session::Direction;
 use std::fmt::Write as _;
@@ -145,18 +145,23 @@ impl Drawn<'_> {
         };
         let widths = [width(0), width(1), width(2)];
         let rule = signs.line.repeat(6);
+        // Where nobody is accused of a change, it is only said where to look.
+        let what = match finding.verdict {
+            Verdict::Interference => "changed",
+            _ => "fails",
+        };
         let mut open = self.segment;
         for (hop, row) in self.hops.iter().zip(&cells) {
             // Between the TTL checks of the hop before and of this one.
             if let Some(segment) = self.segment {
                 if hop.hop == segment.up_to_hop && segment.after_hop + 1 == segment.up_to_hop {
-                    let _ = writeln!(out, "        {rule} changed in this stretch {rule}");
+                    let _ = writeln!(out, "        {rule} {what} in this stretch {rule}");
                     open = None;
                 } else if hop.hop == segment.up_to_hop {
                     let _ = writeln!(out, "        {rule} and before here {rule}");
                     open = None;
                 } else if hop.hop == segment.after_hop + 1 {
-                    let _ = writeln!(out, "        {rule} changed behind here {rule}");
+                    let _ = writeln!(out, "        {rule} {what} behind here {rule}");
                 }
             }
             let [address, name, rtt, quote] = row;
@@ -172,7 +177,7 @@ impl Drawn<'_> {
         if open.is_some() {
             let _ = writeln!(
                 out,
-                "        {rule} changed before the end of the path {rule}"
+                "        {rule} {what} before the end of the path {rule}"
             );
         }
         let _ = writeln!(out, "        {end}");
@@ -233,7 +238,7 @@ mod tests {
     use super::*;
     use hoofbeat_diagnosis::{
         Confidence, Credible, DirectedPath, Encryption, Location, LocationClass, Mechanism,
-        PathReport, Verdict,
+        PathReport,
     };
     use hoofbeat_observation::{Scheme, Service};
 
@@ -291,6 +296,16 @@ mod tests {
             }),
             witness: None,
         }
+    }
+
+    #[test]
+    fn where_nobody_is_accused_nothing_is_called_changed() {
+        let hops = vec![hop(1, Some("192.168.1.1"), Some(false)), hop(2, None, None)];
+        let mut finding = finding(hops, 1, 2);
+        finding.verdict = Verdict::Inconclusive;
+        let text = draw(&finding, ASCII);
+        assert!(text.contains("fails in this stretch"), "{text}");
+        assert!(!text.contains("changed in this stretch"), "{text}");
     }
 
     #[test]

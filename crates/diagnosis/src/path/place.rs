@@ -243,7 +243,7 @@ fn label(
     if let Some(asn) = map.asn(address) {
         return Some(match (Some(asn) == access, Some(asn) == target) {
             // One provider at both ends: the address does not tell which.
-            (true, true) => blend(ACCESS, EDGE),
+            (true, true) => blend(ACCESS, EDGE, 0.5),
             (true, false) => ACCESS,
             (false, true) => EDGE,
             (false, false) => TRANSIT,
@@ -256,7 +256,7 @@ fn label(
         // Home routers stand in rows, and providers number their own routers privately as well.
         return match (local, hop) {
             (true, 1) => Some(LOCAL),
-            (true, _) => Some(blend(LOCAL, ACCESS)),
+            (true, _) => Some(blend(LOCAL, ACCESS, 0.5)),
             _ => None,
         };
     }
@@ -276,8 +276,7 @@ fn lent_by_provider(known: &mut [Option<Places>]) {
         && lender == *last
         && [TRANSIT, ACCESS].contains(last)
     {
-        *last = last.map(|share| share * (1.0 - LENT));
-        last[0] += LENT;
+        *last = blend(*last, EDGE, LENT);
     }
 }
 
@@ -285,24 +284,16 @@ fn lent_by_provider(known: &mut [Option<Places>]) {
 /// of the two numbers that link: the first router with another network's addresses may still be the network's before.
 fn lent_by_next(known: &mut [Option<Places>]) {
     let before = known.to_vec();
-    let between_routers = 1..known.len().saturating_sub(1);
-    for (at, places) in known.iter_mut().enumerate() {
-        let near = at.checked_sub(1).and_then(|near| before.get(near).copied());
-        let (Some(Some(near)), Some(places)) = (near, places) else {
-            continue;
-        };
-        let lent = |near: Places, share: f64, places: &mut Places| {
-            for (place, near) in places.iter_mut().zip(near) {
-                *place = *place * (1.0 - share) + near * share;
-            }
-        };
-        if !between_routers.contains(&at) || near == *places {
-            continue;
-        }
-        if near == HOST {
-            lent(LOCAL, OUTER, places);
-        } else {
-            lent(near, LENT, places);
+    let routers = known.len().saturating_sub(2);
+    for (near, slot) in before.iter().zip(known.iter_mut().skip(1)).take(routers) {
+        if let (Some(near), Some(places)) = (near, slot)
+            && near != places
+        {
+            *places = match *near {
+                // Behind this host stands our own network.
+                HOST => blend(*places, LOCAL, OUTER),
+                near => blend(*places, near, LENT),
+            };
         }
     }
 }
@@ -355,10 +346,11 @@ fn mixed(labels: &[Option<Places>]) -> Option<Places> {
     Some(sum)
 }
 
-fn blend(a: Places, b: Places) -> Places {
-    let mut both = [0.0; 5];
-    for ((place, a), b) in both.iter_mut().zip(a).zip(b) {
-        *place = (a + b) / 2.0;
+/// The one, with the other's share in it.
+fn blend(one: Places, other: Places, share: f64) -> Places {
+    let mut both = one;
+    for (place, other) in both.iter_mut().zip(other) {
+        *place = *place * (1.0 - share) + other * share;
     }
     both
 }

@@ -517,6 +517,8 @@ impl<'a> Standing<'a> {
             return;
         };
         let flow = inbox.flow(self.local.port(), self.address);
+        // What answers on this host may answer before the packet has left it.
+        let written = probe.at;
         // The two clocks are read one after the other; once the packet is found, its own time counts.
         let mut since = Elapsed(probe.at.0.saturating_sub(Duration::from_millis(2)));
         let is_ours = |segment: &packet::Segment<'_>| segment.from_port == self.local.port();
@@ -583,7 +585,7 @@ impl<'a> Standing<'a> {
                 .iter()
                 .find_map(|(at, bytes)| match packet::read(bytes) {
                     Some(Packet::Tcp(segment))
-                        if *at >= since && !is_ours(&segment) && wants(&segment) =>
+                        if *at >= since.min(written) && !is_ours(&segment) && wants(&segment) =>
                     {
                         Some((*at, segment.ttl))
                     }
@@ -592,6 +594,7 @@ impl<'a> Standing<'a> {
             if let Some((at, ttl)) = came {
                 answer.at = at;
                 answer.ttl = answer.ttl.or(Some(ttl));
+                probe.at = probe.at.min(at);
             }
         }
         probe.answers.sort_by_key(|answer| answer.at);
