@@ -573,25 +573,7 @@ impl<'a> Standing<'a> {
             });
         }
         for answer in &mut probe.answers {
-            let wants = |segment: &packet::Segment<'_>| match &answer.what {
-                Answered::Reply { bytes } => segment
-                    .payload
-                    .is_some_and(|payload| !payload.is_empty() && bytes.starts_with(payload)),
-                Answered::Reset => segment.has(packet::RST),
-                Answered::Closed => segment.has(packet::FIN),
-                _ => false,
-            };
-            let came = flow
-                .iter()
-                .find_map(|(at, bytes)| match packet::read(bytes) {
-                    Some(Packet::Tcp(segment))
-                        if *at >= since.min(written) && !is_ours(&segment) && wants(&segment) =>
-                    {
-                        Some((*at, segment.ttl))
-                    }
-                    _ => None,
-                });
-            if let Some((at, ttl)) = came {
+            if let Some((at, ttl)) = came(&flow, since.min(written), self.local.port(), answer) {
                 answer.at = at;
                 answer.ttl = answer.ttl.or(Some(ttl));
                 probe.at = probe.at.min(at);
@@ -685,5 +667,70 @@ async fn changed(news: &mut Option<watch::Receiver<u64>>) {
     // Nobody is left who could bring news.
     if !heard {
         std::future::pending::<()>().await;
+    }
+}
+
+/// When and with which TTL the packet was captured that an answer was read from, at or after `since`.
+fn came(
+    flow: &[(Elapsed, Vec<u8>)],
+    since: Elapsed,
+    local_port: u16,
+    answer: &Answer,
+) -> Option<(Elapsed, u8)> {
+    let wants = |segment: &packet::Segment<'_>| match &answer.what {
+        Answered::Reply { bytes } => segment
+            .payload
+            .is_some_and(|payload| !payload.is_empty() && bytes.starts_with(payload)),
+        Answered::Reset => segment.has(packet::RST),
+        Answered::Closed => segment.has(packet::FIN),
+        _ => false,
+    };
+    flow.iter()
+        .filter(|(at, _)| *at >= since)
+        .find_map(|(at, bytes)| match packet::read(bytes) {
+            Some(Packet::Tcp(segment)) if segment.from_port != local_port && wants(&segment) => {
+                Some((*at, segment.ttl))
+            }
+            _ => None,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From the server's port 25, with a TTL.
+    fn reply(ttl: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(40 + payload.len()).unwrap();
+        let mut bytes = vec![
+            0x45, 0, 0, length, 0, 7, 0x40, 0, ttl, 6, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1,
+        ];
+        bytes.extend([
+            0, 25, 0x9c, 0x40, 0, 0, 1, 0, 0, 0, 2, 0, 0x50, 0x18, 1, 0, 0, 0, 0, 0,
+        ]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn an_answer_is_found_by_its_words_from_a_moment_on() {
+        let at = Elapsed::from_millis;
+        let flow = [
+            (at(10), reply(58, b"250 Ok\r\n")),
+            // What answers on this host does so before the question, sent at 20, is captured at 30.
+            (at(25), reply(64, b"500 No\r\n")),
+            (at(40), reply(58, b"500 No\r\n")),
+        ];
+        let read = Answer {
+            at: at(50),
+            ttl: None,
+            what: Answered::Reply {
+                bytes: b"500 No\r\n".to_vec(),
+            },
+        };
+        assert_eq!(came(&flow, at(20), 40_000, &read), Some((at(25), 64)));
+        assert_eq!(came(&flow, at(30), 40_000, &read), Some((at(40), 58)));
+        assert_eq!(came(&flow, at(41), 40_000, &read), None);
+        assert_eq!(came(&flow, at(0), 25, &read), None, "our own packets");
     }
 }
