@@ -1,6 +1,7 @@
 //! Captures and signed reports of a bundle as files of their own, for Wireshark and for other verifiers.
 
 use hoofbeat_observation::Body;
+use hoofbeat_probe::witness::packets;
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
@@ -20,7 +21,7 @@ pub struct ExtractError {
 }
 
 /// Writes `ID.pcapng` for each capture, and `ID.report.json`, `ID.report.sig` (base64) and `ID.report.key` (base64)
-/// for each report, into a directory that is made where it is not there. Files that exist are not overwritten.
+/// for each report, with `ID.witness.pcapng` where the witness kept its packets' headers, into a directory that is made where it is not there. Files that exist are not overwritten.
 /// Returns what was written.
 ///
 /// # Errors
@@ -58,6 +59,10 @@ pub fn extract(bundle: &Bundle, directory: &Path) -> Result<Vec<PathBuf>, Extrac
                     write(format!("{name}.report.json"), &report.bytes)?;
                     write(format!("{name}.report.sig"), report.signature.as_bytes())?;
                     write(format!("{name}.report.key"), report.key.as_bytes())?;
+                    let kept = report.read().and_then(|report| packets(&report));
+                    if let Some(kept) = kept {
+                        write(format!("{name}.witness.pcapng"), &kept)?;
+                    }
                 }
             }
             _ => {}

@@ -31,5 +31,6 @@ pub use path::{
 pub use service::{Scheme, Service};
 pub use surroundings::{AddressFact, Capture, Side, Surroundings};
 pub use witness::{
-    Errand, Report, SignedReport, Standing, WitnessService, WitnessVisit, WitnessedConnection,
+    Errand, PacketHeader, Report, SignedReport, Standing, WitnessService, WitnessVisit,
+    WitnessedConnection,
 };

@@ -157,6 +157,12 @@ pub struct WitnessedConnection {
     /// TTLs of packets as they arrived here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub received: Vec<ReceivedTtl>,
+    /// The headers of its packets in both directions, oldest first, where the witness may listen to its interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packets: Vec<PacketHeader>,
+    /// There were more packets than that.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub packets_cut: bool,
     /// The exact bytes, as this end sent and received them; directions as the client counts them.
     pub transcript: Transcript,
     /// Whether the TLS handshake was completed, where one was begun.
@@ -167,6 +173,18 @@ pub struct WitnessedConnection {
     pub trace: Option<Trace>,
     /// How it ended, as this end saw it; `ours` means the witness closed.
     pub ending: Ending,
+}
+
+/// The headers of one packet as it passed the witness's interface; what was inside is in the transcript.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketHeader {
+    /// When, since the session's zero, on the witness's clock.
+    pub at: Elapsed,
+    /// How long the whole packet was, in bytes.
+    pub length: u32,
+    /// From the IP header to the end of the TCP header, the client's address shortened like [`Report::client`].
+    #[serde(with = "bytes")]
+    pub bytes: Vec<u8>,
 }
 
 /// Something that was sent to the witness and is not mail.

@@ -18,7 +18,7 @@ use hoofbeat_observation::{
     SignedReport, Standing, TtlMethod, WitnessService, WitnessVisit, WitnessedConnection,
 };
 use hoofbeat_probe::witness::{
-    Key, VisitSettings, WitnessName, check,
+    Key, VisitSettings, WitnessName, check, packets,
     server::{Limits, Prepared, Settings, SigningKey},
     visit,
 };
@@ -209,6 +209,36 @@ async fn both_ends_of_a_clean_visit_tell_the_same() {
         assert_eq!(
             (ttl.of, ttl.ttl, ttl.by),
             (PacketKind::Syn, 64, TtlMethod::SavedSyn)
+        );
+        // Who may trace may listen to its interface as well: headers from the SYN on, and nothing that was said.
+        assert_eq!(theirs.packets.is_empty(), dialogues.len() == 6);
+        if let Some(first) = theirs.packets.first() {
+            assert_eq!(first.bytes[33], 2, "a SYN");
+            assert!(theirs.packets.len() > 8 && !theirs.packets_cut);
+            for packet in &theirs.packets {
+                assert!(packet.bytes.len() <= 60 && packet.length as usize >= packet.bytes.len());
+                assert!(packet.at >= first.at);
+            }
+            let said = theirs.received.iter().skip(1);
+            let said: Vec<_> = said.map(|one| (one.of, one.ttl, one.by)).collect();
+            assert_eq!(said, [(PacketKind::Data, 64, TtlMethod::Capture)]);
+        }
+    }
+    let kept: usize = report.connections.iter().map(|one| one.packets.len()).sum();
+    let file = packets(&report);
+    assert_eq!(file.is_some(), kept > 0);
+    if let Some(file) = file {
+        // Section header, interface, one enhanced packet block each, statistics.
+        let mut blocks = Vec::new();
+        let mut rest = file.as_slice();
+        while let Some(kind) = rest.get(..4) {
+            blocks.push(u32::from_le_bytes(kind.try_into().unwrap()));
+            let length = u32::from_le_bytes(rest[4..8].try_into().unwrap());
+            rest = &rest[length as usize..];
+        }
+        assert_eq!(
+            (blocks[0], blocks[1], blocks.len()),
+            (0x0a0d_0d0a, 1, kept + 3)
         );
     }
     let upgraded = dialogues.iter().filter(|d| d.handshake.is_some()).count();

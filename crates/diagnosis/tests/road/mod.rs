@@ -345,6 +345,8 @@ impl Visit {
             accepted: Elapsed::from_millis(5),
             syn: syn(self.syn_ttl),
             received: Vec::new(),
+            packets: Vec::new(),
+            packets_cut: false,
             transcript: transcript(&self.received, &self.offered),
             tls_completed: None,
             trace: self.trace.clone(),

@@ -15,35 +15,35 @@ const MOST_EXTENSIONS: usize = 8;
 
 /// A TCP segment, or as much of its beginning as there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     /// TTL or hop limit.
-    pub(super) ttl: u8,
-    pub(super) from: IpAddr,
-    pub(super) to: IpAddr,
-    pub(super) from_port: u16,
-    pub(super) to_port: u16,
+    pub(crate) ttl: u8,
+    pub(crate) from: IpAddr,
+    pub(crate) to: IpAddr,
+    pub(crate) from_port: u16,
+    pub(crate) to_port: u16,
     /// The sequence number of its first byte.
-    pub(super) sequence: Option<u32>,
+    pub(crate) sequence: Option<u32>,
     /// The flags byte: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
-    pub(super) flags: Option<u8>,
+    pub(crate) flags: Option<u8>,
     /// The payload, as far as it is there; `None` where the header itself is cut.
-    pub(super) payload: Option<&'a [u8]>,
+    pub(crate) payload: Option<&'a [u8]>,
 }
 
-pub(super) const FIN: u8 = 1;
-pub(super) const SYN: u8 = 2;
-pub(super) const RST: u8 = 4;
-pub(super) const ACK: u8 = 16;
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
 
 impl Segment<'_> {
-    pub(super) fn has(&self, flags: u8) -> bool {
+    pub(crate) fn has(&self, flags: u8) -> bool {
         self.flags.is_some_and(|all| all & flags == flags)
     }
 }
 
 /// What an ICMP error says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Complaint {
+pub(crate) enum Complaint {
     TimeExceeded,
     /// With its code.
     Unreachable(u8),
@@ -51,7 +51,7 @@ pub(super) enum Complaint {
 
 /// An IP packet of one of the two kinds that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packet<'a> {
+pub(crate) enum Packet<'a> {
     Tcp(Segment<'a>),
     /// An ICMP message: who sent it, its TTL, its bytes.
     Icmp {
@@ -76,7 +76,7 @@ struct IpHeader {
 }
 
 /// Reads a packet from its IP header on.
-pub(super) fn read(bytes: &[u8]) -> Option<Packet<'_>> {
+pub(crate) fn read(bytes: &[u8]) -> Option<Packet<'_>> {
     let header = ip(bytes)?;
     // What lies behind the packet's own end is the link's padding.
     let end = header.total.max(header.length).min(bytes.len());
@@ -94,25 +94,25 @@ pub(super) fn read(bytes: &[u8]) -> Option<Packet<'_>> {
 }
 
 /// Reads a quoted segment, from its IP header on. Cut anywhere behind the ports it is still one.
-pub(super) fn quoted(bytes: &[u8]) -> Option<Segment<'_>> {
+pub(crate) fn quoted(bytes: &[u8]) -> Option<Segment<'_>> {
     let header = ip(bytes)?;
     (header.protocol == TCP && header.is_first)
         .then(|| tcp(&header, bytes.get(header.length..)?))?
 }
 
 /// How long a packet says it is, whatever is left of it.
-pub(super) fn told_length(bytes: &[u8]) -> usize {
+pub(crate) fn told_length(bytes: &[u8]) -> usize {
     ip(bytes).map_or(0, |header| header.total)
 }
 
 /// The payload of a quote that begins with the TCP header, as far as it is there.
-pub(super) fn payload_behind_tcp(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn payload_behind_tcp(bytes: &[u8]) -> Option<&[u8]> {
     let length = usize::from(bytes.get(12)? >> 4) * 4;
     bytes.get(length.max(20)..)
 }
 
 /// What an ICMP error says and what it quotes, without the extensions behind the quote (RFC 4884 §3).
-pub(super) fn complaint(
+pub(crate) fn complaint(
     family: hoofbeat_net::sys::Family,
     message: &[u8],
 ) -> Option<(Complaint, &[u8])> {

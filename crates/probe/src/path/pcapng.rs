@@ -9,17 +9,17 @@ const LINK_TYPE_RAW: u16 = 101;
 
 /// One packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Captured {
+pub(crate) struct Captured {
     /// Wall clock, since 1970.
-    pub(super) at: Duration,
+    pub(crate) at: Duration,
     /// From the IP header on.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// How long it was before our buffer cut it.
-    pub(super) length: usize,
+    pub(crate) length: usize,
 }
 
 /// The file; `application` is the program that wrote it, `snapshot` the most bytes that were kept of a packet.
-pub(super) fn file<'a>(
+pub(crate) fn file<'a>(
     packets: impl IntoIterator<Item = &'a Captured>,
     dropped: u64,
     snapshot: u32,

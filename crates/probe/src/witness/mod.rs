@@ -9,6 +9,7 @@ mod channel;
 mod errand;
 pub mod message;
 mod name;
+mod packets;
 mod script;
 pub mod server;
 mod signature;
@@ -17,6 +18,7 @@ mod visit;
 mod wire;
 
 pub use name::{CONTROL_PORT, Key, NameError, WitnessName};
+pub use packets::packets;
 pub use signature::check;
 pub use token::{Errandry, Token};
 pub use visit::{VisitSettings, visit};

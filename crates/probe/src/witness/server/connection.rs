@@ -2,12 +2,12 @@
 //!
 //! Whatever a stranger sends is answered as a server would, or ends the connection; none of it is an error of ours.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hoofbeat_net::{classify, sys};
 use hoofbeat_observation::{
-    Ending, FailureKind, PacketKind, ReceivedTtl, Scheme, Service, TtlMethod, WitnessService,
-    WitnessedConnection,
+    Ending, FailureKind, PacketHeader, PacketKind, ReceivedTtl, Scheme, Service, TtlMethod,
+    WitnessService, WitnessedConnection,
 };
 use hoofbeat_session::{Elapsed, Layer, Protocol};
 use tokio::{
@@ -21,10 +21,14 @@ use super::{
     mail::{Mail, Say},
     recording::Recording,
     registry::Place,
+    tap::Tap,
     trace::{QUOTE_WAIT, Tracing},
     wording::Wording,
 };
-use crate::witness::{Errandry, Token, token};
+use crate::{
+    path::packet::{self, Packet},
+    witness::{Errandry, Token, token},
+};
 
 /// Longest line, in bytes: RFC 5321 §4.5.3.1.4 asks for 512, RFC 7162 §4 for 8192 of IMAP servers with users.
 const LONGEST_LINE: usize = 2048;
@@ -64,12 +68,35 @@ impl Arrival {
         }
     }
 
-    /// The record of a connection of which nothing else is known yet.
+    /// The TTL that something the client said arrived with.
+    fn data_ttl(&self, packet: &PacketHeader) -> Option<u8> {
+        let Packet::Tcp(segment) = packet::read(&packet.bytes)? else {
+            return None;
+        };
+        let headers = u32::try_from(packet.bytes.len()).ok()?;
+        let is_theirs =
+            segment.from_port == self.peer.port() && segment.from == self.peer.ip().to_canonical();
+        (is_theirs && packet.length > headers && !segment.has(packet::SYN)).then_some(segment.ttl)
+    }
+
+    /// The record of a connection of which nothing else is known yet, with the packets that were heard so far.
     pub(super) fn record(
         self,
         token: Option<&Token>,
         service: WitnessService,
+        tap: Option<&Tap>,
     ) -> WitnessedConnection {
+        let heard = tap.map(|tap| tap.of(self.local, self.peer));
+        let (packets, packets_cut) = heard.unwrap_or_default();
+        let data: BTreeSet<u8> = packets
+            .iter()
+            .filter_map(|packet| self.data_ttl(packet))
+            .collect();
+        let data = data.into_iter().map(|ttl| ReceivedTtl {
+            of: PacketKind::Data,
+            ttl,
+            by: TtlMethod::Capture,
+        });
         let ttl = self.ttl().map(|ttl| ReceivedTtl {
             of: PacketKind::Syn,
             ttl,
@@ -82,7 +109,9 @@ impl Arrival {
             peer: self.peer.to_string(),
             accepted: self.accepted,
             syn: self.syn,
-            received: ttl.into_iter().collect(),
+            received: ttl.into_iter().chain(data).collect(),
+            packets,
+            packets_cut,
             transcript: hoofbeat_session::Transcript::default(),
             tls_completed: None,
             trace: None,
@@ -403,7 +432,8 @@ impl Talk<'_> {
         let service = WitnessService::Mail {
             protocol: self.protocol,
         };
-        let mut record = self.arrival.record(self.token.as_ref(), service);
+        let tap = self.shared.tap.as_deref();
+        let mut record = self.arrival.record(self.token.as_ref(), service, tap);
         record.transcript = self.recording.finish();
         record.tls_completed = self.tls_completed;
         record.trace = self.tracing.and_then(Tracing::finish);

@@ -13,6 +13,7 @@ mod privilege;
 mod recording;
 mod registry;
 mod report;
+mod tap;
 mod trace;
 mod web;
 pub mod wording;
@@ -20,6 +21,7 @@ pub mod wording;
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     sync::Arc,
     time::Duration,
 };
@@ -46,6 +48,7 @@ use self::{
     connection::Arrival,
     icmp::{Listeners, RawSockets},
     registry::Registry,
+    tap::Tap,
     wording::Wording,
 };
 use super::{
@@ -125,6 +128,7 @@ pub enum BindError {
 pub struct Prepared {
     listeners: Vec<(Purpose, TcpListener)>,
     raw: Option<RawSockets>,
+    packets: Option<OwnedFd>,
     shared: Shared,
 }
 
@@ -148,6 +152,7 @@ struct Shared {
     tool: String,
     ports: Vec<Served>,
     listeners: Option<Arc<Listeners>>,
+    tap: Option<Arc<Tap>>,
     random: SystemRandom,
     /// For those who belong to no session.
     wording: Wording,
@@ -209,6 +214,7 @@ impl Prepared {
         Ok(Self {
             listeners,
             raw: RawSockets::open(),
+            packets: tap::open(),
             shared: Shared {
                 registry: Registry::new(settings.limits),
                 clock: Clock::start(),
@@ -221,6 +227,7 @@ impl Prepared {
                 tool: settings.tool,
                 ports,
                 listeners: None,
+                tap: None,
                 random,
                 wording: Wording::new(wording),
             },
@@ -268,6 +275,14 @@ impl Prepared {
             let (listeners, readers) = raw.listen()?;
             shared.listeners = Some(listeners);
             loops.extend(readers.into_iter().map(|reader| reader.run().boxed()));
+        }
+        if let Some(packets) = self.packets {
+            let ports: Vec<u16> = shared.ports.iter().map(|served| served.port).collect();
+            // A kernel that takes no filter from us leaves reports without packets.
+            if let Ok((tap, reader)) = Tap::listen(packets, &ports, shared.clock) {
+                shared.tap = Some(tap);
+                loops.push(reader.run().boxed());
+            }
         }
         let shared = Arc::new(shared);
         for (purpose, listener) in self.listeners {

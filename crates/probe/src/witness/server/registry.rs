@@ -276,6 +276,12 @@ impl Session {
     }
 
     fn keep(&mut self, mut connection: WitnessedConnection, limits: &Limits) {
+        let room = limits.bytes_per_session.saturating_sub(self.bytes);
+        if weight(&connection) > room && !connection.packets.is_empty() {
+            // Bytes prove more than headers do.
+            connection.packets = Vec::new();
+            connection.packets_cut = true;
+        }
         let size = weight(&connection);
         let is_full = self.connections.len() >= usize::from(limits.connections_per_session)
             || self.bytes.saturating_add(size) > limits.bytes_per_session;
@@ -285,6 +291,9 @@ impl Session {
         self.bytes += size;
         let zero = self.opened;
         shift(&mut connection.accepted, zero);
+        for packet in &mut connection.packets {
+            shift(&mut packet.at, zero);
+        }
         shift_transcript(&mut connection.transcript, zero);
         if let Some(trace) = &mut connection.trace {
             shift(&mut trace.started, zero);
@@ -322,13 +331,15 @@ fn weight(connection: &WitnessedConnection) -> usize {
         .iter()
         .map(|chunk| chunk.bytes.len() + SEGMENT)
         .sum();
+    let heard = connection.packets.iter().map(|packet| packet.bytes.len());
+    let heard: usize = heard.map(|length| length + SEGMENT).sum();
     let traced: usize = connection
         .trace
         .iter()
         .flat_map(|trace| &trace.probes)
         .map(|probe| probe.sent.len() + 8 * SEGMENT)
         .sum();
-    said + traced + connection.syn.len() + SEGMENT
+    said + traced + heard + connection.syn.len() + SEGMENT
 }
 
 #[cfg(test)]
@@ -348,6 +359,8 @@ mod tests {
             accepted: Elapsed::from_millis(accepted),
             syn: Vec::new(),
             received: Vec::new(),
+            packets: Vec::new(),
+            packets_cut: false,
             transcript: Transcript::default(),
             tls_completed: None,
             trace: None,

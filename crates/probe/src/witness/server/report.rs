@@ -55,6 +55,9 @@ fn shorten_connection(connection: &mut WitnessedConnection, client: IpAddr) {
     addresses.dedup();
     for address in addresses {
         shorten_bytes(&mut connection.syn, address);
+        for packet in &mut connection.packets {
+            shorten_bytes(&mut packet.bytes, address);
+        }
         for chunk in &mut connection.transcript.chunks {
             shorten_text(&mut chunk.bytes, address);
         }

@@ -46,7 +46,7 @@ pub(super) async fn http(stream: TcpStream, arrival: Arrival, shared: Arc<Shared
     let said = token::of_request(first_line(&request));
     let token = begun(said, &shared);
     let peer = arrival.peer.ip();
-    let mut kept = arrival.record(token.as_ref(), WitnessService::Http);
+    let mut kept = arrival.record(token.as_ref(), WitnessService::Http, shared.tap.as_deref());
     kept.transcript = record.take();
     kept.ending = ended;
     shared.registry.deliver(peer, token.as_ref(), kept);
@@ -74,7 +74,7 @@ pub(super) async fn tls(stream: TcpStream, arrival: Arrival, shared: Arc<Shared>
     let ended = bounded(handshake, talk).await;
     let token = begun(said, &shared);
     let peer = arrival.peer.ip();
-    let mut kept = arrival.record(token.as_ref(), WitnessService::Tls);
+    let mut kept = arrival.record(token.as_ref(), WitnessService::Tls, shared.tap.as_deref());
     kept.transcript = record.take();
     kept.tls_completed = Some(completed);
     kept.ending = ended;

@@ -1,0 +1,330 @@
+//! The headers of packets at the witness's own ports, kept for a while: a packet socket, opened while the right was
+//! there, and what it heard last.
+//!
+//! Headers only, in both directions: TTLs, flags, numbers and options. What is inside is in the transcripts, without
+//! anybody's secrets. Everything is bounded; where much goes on, the oldest is forgotten. packet(7), bpf(4).
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hoofbeat_net::{
+    Clock,
+    sys::{self, Instruction},
+};
+use hoofbeat_observation::PacketHeader;
+use hoofbeat_session::Elapsed;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::path::packet::{self, Packet};
+
+/// Most bytes of a packet that are read: the longest IPv4 and TCP headers (RFC 791, RFC 9293 §3.1).
+const LONGEST_HEADERS: u32 = 120;
+/// Most headers that are remembered, of everybody.
+const REMEMBERED: usize = 16_384;
+/// Most headers of one connection that a report gets.
+const MOST_OF_ONE: usize = 128;
+/// Most that are read at a time, so that a flood cannot keep us from everything else.
+const AT_A_TIME: usize = 1024;
+/// Most ports that the kernel's filter looks for; more are looked for by nobody.
+const MOST_PORTS: usize = 64;
+
+/// What one packet belonged to: the witness's end and the client's.
+type Flow = (SocketAddr, SocketAddr);
+
+/// The headers heard last.
+#[derive(Debug)]
+pub(super) struct Tap {
+    clock: Clock,
+    ports: Vec<u16>,
+    latest: Mutex<VecDeque<(Flow, PacketHeader)>>,
+}
+
+/// The socket before the runtime stands; it hears nothing yet.
+pub(super) fn open() -> Option<OwnedFd> {
+    sys::packet_listener().ok()
+}
+
+impl Tap {
+    /// Lets the socket hear the ports, and keeps what it hears for as long as the reader is polled.
+    pub(super) fn listen(
+        socket: OwnedFd,
+        ports: &[u16],
+        clock: Clock,
+    ) -> io::Result<(Arc<Self>, Reader)> {
+        // Without its filter it would hear the whole machine: then rather nothing.
+        sys::attach_filter(&socket, &only(ports))?;
+        sys::activate(&socket)?;
+        let tap = Arc::new(Self {
+            clock,
+            ports: ports.to_vec(),
+            latest: Mutex::default(),
+        });
+        let reader = Reader {
+            socket: sys::watch(socket, Interest::READABLE)?,
+            tap: Arc::clone(&tap),
+        };
+        Ok((tap, reader))
+    }
+
+    fn hear(&self, bytes: &[u8], length: usize) {
+        let Some(Packet::Tcp(segment)) = packet::read(bytes) else {
+            return;
+        };
+        let from = SocketAddr::new(segment.from, segment.from_port);
+        let to = SocketAddr::new(segment.to, segment.to_port);
+        let flow = if self.ports.contains(&from.port()) {
+            (from, to)
+        } else {
+            (to, from)
+        };
+        // Where even the header is cut, what there is of it holds nobody's words.
+        let payload = segment.payload.map_or(0, <[u8]>::len);
+        let end = bytes.len().saturating_sub(payload);
+        let length = packet::told_length(bytes).max(length);
+        let header = PacketHeader {
+            at: Elapsed(self.clock.now()),
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+            bytes: bytes.get(..end).unwrap_or_default().to_vec(),
+        };
+        let mut latest = lock(&self.latest);
+        if latest.len() >= REMEMBERED {
+            latest.pop_front();
+        }
+        latest.push_back((flow, header));
+    }
+
+    /// The headers of one connection, oldest first, and whether there were more than are told.
+    pub(super) fn of(&self, local: SocketAddr, peer: SocketAddr) -> (Vec<PacketHeader>, bool) {
+        let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
+        let flow = (canonical(local), canonical(peer));
+        let latest = lock(&self.latest);
+        let mut all = latest.iter().filter(|(of, _)| *of == flow);
+        let told = all.by_ref().take(MOST_OF_ONE);
+        let told = told.map(|(_, header)| header.clone()).collect();
+        (told, all.next().is_some())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the packet socket for ever.
+#[derive(Debug)]
+pub(super) struct Reader {
+    socket: AsyncFd<OwnedFd>,
+    tap: Arc<Tap>,
+}
+
+impl Reader {
+    pub(super) async fn run(self) {
+        let mut buffer = vec![0; LONGEST_HEADERS as usize];
+        loop {
+            match self.socket.readable().await {
+                Ok(mut ready) => ready.clear_ready(),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+            for _ in 0..AT_A_TIME {
+                let Ok(received) = sys::receive(self.socket.get_ref(), &mut buffer) else {
+                    break;
+                };
+                // On the loopback each packet is seen as it leaves and as it arrives.
+                if !(received.loopback && received.outgoing) {
+                    let bytes = buffer.get(..received.length).unwrap_or_default();
+                    self.tap.hear(bytes, received.length);
+                }
+            }
+        }
+    }
+}
+
+/// The packet filter: whole TCP packets from or to the ports, cut behind the longest headers.
+fn only(ports: &[u16]) -> Vec<Instruction> {
+    const LOAD_BYTE: u16 = 0x30;
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_HALF_BEHIND: u16 = 0x48;
+    const HEADER_LENGTH: u16 = 0xb1;
+    const SHIFT_RIGHT: u16 = 0x74;
+    const JUMP_EQUAL: u16 = 0x15;
+    const JUMP_ANY_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const ACCEPT: Instruction = (RETURN, 0, 0, LONGEST_HEADERS);
+    const REJECT: Instruction = (RETURN, 0, 0, 0);
+    const TCP: u32 = 6;
+    const FRAGMENT: u32 = 0x1fff;
+    let look = |load: u16, places: [u32; 2]| {
+        let mut program = Vec::new();
+        for place in places {
+            program.push((load, 0, 0, place));
+            for port in ports.iter().take(MOST_PORTS) {
+                program.push((JUMP_EQUAL, 0, 1, u32::from(*port)));
+                program.push(ACCEPT);
+            }
+        }
+        program.push(REJECT);
+        program
+    };
+    let mut v4 = vec![
+        (LOAD_BYTE, 0, 0, 9),
+        (JUMP_EQUAL, 1, 0, TCP),
+        REJECT,
+        (LOAD_HALF, 0, 0, 6),
+        (JUMP_ANY_SET, 0, 1, FRAGMENT),
+        REJECT,
+        (HEADER_LENGTH, 0, 0, 0),
+    ];
+    v4.extend(look(LOAD_HALF_BEHIND, [0, 2]));
+    let mut v6 = vec![(LOAD_BYTE, 0, 0, 6), (JUMP_EQUAL, 1, 0, TCP), REJECT];
+    v6.extend(look(LOAD_HALF, [40, 42]));
+    const JUMP: u16 = 0x05;
+    let over_v4 = u32::try_from(v4.len()).unwrap_or(u32::MAX);
+    let mut program = vec![
+        (LOAD_BYTE, 0, 0, 0),
+        (SHIFT_RIGHT, 0, 0, 4),
+        (JUMP_EQUAL, 2, 0, 4),
+        (JUMP_EQUAL, 0, 2, 6),
+        (JUMP, 0, 0, over_v4 + 2),
+        (JUMP, 0, 0, 1),
+        REJECT,
+    ];
+    program.extend(v4);
+    program.extend(v6);
+    program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// From 192.0.2.7:40000 to 198.18.0.25:25, with a command inside.
+    fn command(ports: [u16; 2]) -> Vec<u8> {
+        let mut bytes = vec![
+            0x45, 0, 0, 50, 0, 7, 0x40, 0, 61, 6, 0, 0, 192, 0, 2, 7, 198, 18, 0, 25,
+        ];
+        bytes.extend(ports.iter().flat_map(|port| port.to_be_bytes()));
+        bytes.extend([0, 0, 1, 0, 0, 0, 2, 0, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+        bytes.extend(b"AUTH x y\r\n");
+        bytes
+    }
+
+    fn tap() -> Tap {
+        Tap {
+            clock: Clock::start(),
+            ports: vec![25, 143],
+            latest: Mutex::default(),
+        }
+    }
+
+    fn ends() -> Flow {
+        (
+            "198.18.0.25:25".parse().unwrap(),
+            "192.0.2.7:40000".parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn headers_of_both_directions_and_nobodys_words() {
+        let tap = tap();
+        tap.hear(&command([40_000, 25]), 50);
+        let mut back = command([25, 40_000]);
+        back[12..20].rotate_left(4);
+        tap.hear(&back, 50);
+        tap.hear(&command([40_001, 25]), 50);
+        let (local, peer) = ends();
+        let (heard, more) = tap.of(local, peer);
+        assert_eq!((heard.len(), more), (2, false));
+        assert_eq!((heard[0].length, heard[0].bytes.len()), (50, 40));
+        assert_eq!(heard[0].bytes[8], 61);
+        assert!(heard.iter().all(|one| !one.bytes.ends_with(b"\r\n")));
+        // An IPv6 socket names IPv4 clients in its own way.
+        let mapped = SocketAddr::new("::ffff:192.0.2.7".parse().unwrap(), 40_000);
+        assert_eq!(tap.of(local, mapped).0.len(), 2);
+    }
+
+    #[test]
+    fn bounds_are_kept_and_told() {
+        let tap = tap();
+        for _ in 0..MOST_OF_ONE + 1 {
+            tap.hear(&command([40_000, 25]), 50);
+        }
+        let (local, peer) = ends();
+        let (heard, more) = tap.of(local, peer);
+        assert_eq!((heard.len(), more), (MOST_OF_ONE, true));
+        for _ in 0..REMEMBERED {
+            tap.hear(&command([41_000, 25]), 50);
+        }
+        assert_eq!(tap.of(local, peer), (Vec::new(), false));
+        assert_eq!(lock(&tap.latest).len(), REMEMBERED);
+    }
+
+    /// Runs a filter as the kernel does, for the instructions that are used.
+    fn accepts(program: &[Instruction], packet: &[u8]) -> bool {
+        let (mut at, mut a, mut x) = (0_usize, 0_u32, 0_usize);
+        let half = |place: usize| {
+            let two = packet.get(place..place + 2)?;
+            Some(u32::from(u16::from_be_bytes(two.try_into().unwrap())))
+        };
+        loop {
+            let (code, jt, jf, k) = program[at];
+            at += 1;
+            let place = k as usize;
+            let loaded = match code {
+                0x30 => packet.get(place).map(|byte| u32::from(*byte)),
+                0x28 => half(place),
+                0x48 => half(x + place),
+                _ => Some(a),
+            };
+            let Some(loaded) = loaded else { return false };
+            a = loaded;
+            match code {
+                0xb1 => x = usize::from(packet[place] & 15) * 4,
+                0x74 => a >>= k,
+                0x15 => at += usize::from(if a == k { jt } else { jf }),
+                0x45 => at += usize::from(if a & k != 0 { jt } else { jf }),
+                0x05 => at += place,
+                0x06 => return k > 0,
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_lets_through_our_ports_alone() {
+        let program = only(&[25, 143]);
+        assert!(accepts(&program, &command([40_000, 25])));
+        assert!(accepts(&program, &command([143, 40_000])));
+        assert!(!accepts(&program, &command([40_000, 22])));
+        let mut datagram = command([40_000, 25]);
+        datagram[9] = 17;
+        assert!(!accepts(&program, &datagram));
+        let mut later = command([40_000, 25]);
+        later[7] = 9;
+        assert!(!accepts(&program, &later), "a later fragment has no ports");
+        let mut six = vec![0x60, 0, 0, 0, 0, 20, 6, 60];
+        six.extend([0; 32]);
+        six.extend([0x9c, 0x40, 0, 143]);
+        assert!(accepts(&program, &six));
+        six[43] = 1;
+        assert!(!accepts(&program, &six));
+        assert!(!accepts(&only(&[]), &command([40_000, 25])));
+    }
+
+    proptest! {
+        #[test]
+        fn any_packet_is_survived(bytes: Vec<u8>, at in 0..50_usize, byte: u8) {
+            let tap = tap();
+            tap.hear(&bytes, bytes.len());
+            let mut near = command([40_000, 25]);
+            near[at] = byte;
+            tap.hear(&near, 50);
+            tap.hear(&near[..at], at);
+        }
+    }
+}
