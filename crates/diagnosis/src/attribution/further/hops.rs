@@ -265,7 +265,7 @@ impl Further {
                 bench,
                 intact,
                 "STARTTLS is",
-                "what leaves it without an answer",
+                "it is left without an answer by the server or right in front of it, unless the answer is stopped on its way back",
                 opinion,
             );
         }
@@ -288,13 +288,15 @@ impl Further {
         {
             return;
         }
-        self.behind(
-            bench,
-            intact,
-            "ClientHellos are",
-            "what ends the handshake",
-            opinion,
-        );
+        let what = match kind {
+            Kind::HelloReset => {
+                "what resets the handshake is the server, or stands right in front of it"
+            }
+            _ => {
+                "they are swallowed by the server or right in front of it, unless the answer is stopped on its way back"
+            }
+        };
+        self.behind(bench, intact, "ClientHellos are", what, opinion);
     }
 
     /// What fails travels to the last hop that tells, and fails behind it.
@@ -310,7 +312,10 @@ impl Further {
         opinion.evidence.push(evidence::whole(
             bench.path_id(),
             LocationClass::Undetermined,
-            format!("{whose} told of up to hop {} like any other packet: {what} is the server, or stands right in front of it", intact.hop),
+            format!(
+                "{whose} told of up to hop {} like any other packet: {what}",
+                intact.hop
+            ),
             "",
         ));
     }
@@ -328,7 +333,7 @@ impl Further {
                 bench,
                 intact,
                 "SYNs to the port are",
-                "what closes it",
+                "what closes it is the server, or stands right in front of it",
                 opinion,
             );
             let [front, ..] = intact.places;

@@ -40,6 +40,8 @@ type Flow = (SocketAddr, SocketAddr);
 /// The headers heard last.
 #[derive(Debug)]
 pub(super) struct Tap {
+    /// None in tests.
+    socket: Option<OwnedFd>,
     clock: Clock,
     ports: Vec<u16>,
     latest: Mutex<VecDeque<(Flow, PacketHeader)>>,
@@ -60,16 +62,34 @@ impl Tap {
         // Without its filter it would hear the whole machine: then rather nothing.
         sys::attach_filter(&socket, &only(ports))?;
         sys::activate(&socket)?;
+        let watched = sys::watch(socket.try_clone()?, Interest::READABLE)?;
         let tap = Arc::new(Self {
+            socket: Some(socket),
             clock,
             ports: ports.to_vec(),
             latest: Mutex::default(),
         });
         let reader = Reader {
-            socket: sys::watch(socket, Interest::READABLE)?,
+            socket: watched,
             tap: Arc::clone(&tap),
         };
         Ok((tap, reader))
+    }
+
+    /// Reads what has arrived by now.
+    fn catch_up(&self) {
+        let Some(socket) = &self.socket else { return };
+        let mut buffer = [0; LONGEST_HEADERS as usize];
+        for _ in 0..AT_A_TIME {
+            let Ok(received) = sys::receive(socket, &mut buffer) else {
+                break;
+            };
+            // On the loopback each packet is seen as it leaves and as it arrives.
+            if !(received.loopback && received.outgoing) {
+                let bytes = buffer.get(..received.length).unwrap_or_default();
+                self.hear(bytes, received.length);
+            }
+        }
     }
 
     fn hear(&self, bytes: &[u8], length: usize) {
@@ -101,6 +121,7 @@ impl Tap {
 
     /// The headers of one connection, oldest first, and whether there were more than are told.
     pub(super) fn of(&self, local: SocketAddr, peer: SocketAddr) -> (Vec<PacketHeader>, bool) {
+        self.catch_up();
         let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
         let flow = (canonical(local), canonical(peer));
         let latest = lock(&self.latest);
@@ -124,22 +145,12 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) async fn run(self) {
-        let mut buffer = vec![0; LONGEST_HEADERS as usize];
         loop {
             match self.socket.readable().await {
                 Ok(mut ready) => ready.clear_ready(),
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
-            for _ in 0..AT_A_TIME {
-                let Ok(received) = sys::receive(self.socket.get_ref(), &mut buffer) else {
-                    break;
-                };
-                // On the loopback each packet is seen as it leaves and as it arrives.
-                if !(received.loopback && received.outgoing) {
-                    let bytes = buffer.get(..received.length).unwrap_or_default();
-                    self.tap.hear(bytes, received.length);
-                }
-            }
+            self.tap.catch_up();
         }
     }
 }
@@ -216,6 +227,7 @@ mod tests {
 
     fn tap() -> Tap {
         Tap {
+            socket: None,
             clock: Clock::start(),
             ports: vec![25, 143],
             latest: Mutex::default(),
