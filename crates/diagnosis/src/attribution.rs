@@ -48,28 +48,32 @@ pub(crate) struct Weighing {
     pub(crate) group: Group,
     pub(crate) name: &'static str,
     pub(crate) row: Row,
-    /// Most that its extremes may differ by.
-    pub(crate) cap: f64,
+    /// It tells of a command that was followed hop by hop beside a control on its own flow.
+    pub(crate) followed: bool,
 }
 
 impl Weighing {
-    /// What hops say of places; `followed`: of a command that was followed hop by hop beside a control on its own flow.
+    /// What hops say of places.
     pub(crate) const fn of_hops(
         group: Group,
         name: &'static str,
         row: Row,
         followed: bool,
     ) -> Self {
-        let cap = if followed {
-            RATIO_CAP_FOLLOWED
-        } else {
-            RATIO_CAP
-        };
         Self {
             group,
             name,
             row,
-            cap,
+            followed,
+        }
+    }
+
+    /// Most that its extremes may differ by.
+    const fn cap(&self) -> f64 {
+        if self.followed {
+            RATIO_CAP_FOLLOWED
+        } else {
+            RATIO_CAP
         }
     }
 }
@@ -81,7 +85,7 @@ impl From<Observation> for Weighing {
             group,
             name: observation.name(),
             row,
-            cap: RATIO_CAP,
+            followed: false,
         }
     }
 }
@@ -111,7 +115,7 @@ impl Posterior {
         let prior = state.prior();
         let mut strongest: BTreeMap<Group, (f64, Weighing)> = BTreeMap::new();
         for item in items {
-            let weight = spread(&item.row).min(item.cap);
+            let weight = spread(&item.row).min(item.cap());
             if strongest
                 .get(&item.group)
                 .is_none_or(|(before, _)| weight > *before)
@@ -125,7 +129,7 @@ impl Posterior {
         let mut weighed = Vec::new();
         for (group, (_, item)) in &strongest {
             let most = item.row.iter().copied().fold(0.0_f64, f64::max);
-            let capped = item.row.map(|value| value.max(most / item.cap));
+            let capped = item.row.map(|value| value.max(most / item.cap()));
             for (mass, value) in masses.iter_mut().zip(capped) {
                 *mass *= power::tempered(value, TEMPER);
             }

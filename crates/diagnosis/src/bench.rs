@@ -383,12 +383,7 @@ pub(crate) fn dies(control: &Hearing<'_>) -> Option<bool> {
     if let Some(handshake) = control.handshake() {
         return Some(handshake.outcome != HandshakeOutcome::Completed);
     }
-    control.upgrades().next().map(|step| {
-        matches!(
-            step.exchange.outcome,
-            Outcome::Reset | Outcome::Closed | Outcome::TimedOut
-        )
-    })
+    control.upgrades().next().map(Step::unanswered)
 }
 
 /// The dialect that a service's dialogues show.

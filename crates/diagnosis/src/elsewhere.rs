@@ -9,14 +9,14 @@ use hoofbeat_observation::{
     Role, Service, Vantage, Variation,
     address::{SHORTENED_V4, SHORTENED_V6, shares_prefix},
 };
-use hoofbeat_session::{Layer, Outcome};
+use hoofbeat_session::Layer;
 
 use crate::{
     Elsewhere, Evidence, Support, Verdict,
     attribution::likelihood::{Group, Observation},
     bench::is_welcomed,
     evidence,
-    hearing::Hearing,
+    hearing::{Hearing, Step},
 };
 
 /// Further apart than this, two measurements are not of the same time, in seconds.
@@ -319,14 +319,8 @@ fn works(hearing: &Hearing<'_>, name: &str) -> Option<(Tells, Support, String)> 
     let refused = hearing
         .upgrades()
         .any(|step| step.refused() || (step.positive() && !hearing.is_ready(step)));
-    let unanswered = hearing.upgrades().any(|step| {
-        matches!(
-            step.exchange.outcome,
-            Outcome::TimedOut | Outcome::Reset | Outcome::Closed
-        )
-    });
     match hearing.offered()? {
-        true if unanswered => Some((
+        true if hearing.upgrades().any(Step::unanswered) => Some((
             Tells::Unanswered,
             Verdict::Inconclusive.into(),
             format!("from {name}, STARTTLS is offered and gets no answer either"),

@@ -52,6 +52,13 @@ impl Step<'_> {
     pub(crate) fn refused(&self) -> bool {
         self.answered() && matches!(self.reply.status, Status::Transient | Status::Permanent)
     }
+    /// Nothing came, or the end of the connection.
+    pub(crate) fn unanswered(&self) -> bool {
+        matches!(
+            self.exchange.outcome,
+            Outcome::TimedOut | Outcome::Reset | Outcome::Closed
+        )
+    }
     /// The verb that was sent: the first word, or the second behind an IMAP tag.
     pub(crate) fn verb(&self, protocol: Protocol) -> &str {
         let mut words = self.sent.split_ascii_whitespace();

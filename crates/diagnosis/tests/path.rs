@@ -482,19 +482,25 @@ fn the_ttl_of_a_forged_answer_tells_a_borders_sides() {
     assert!(anybody.probability < 0.80, "{anybody:?}");
 }
 
-#[test]
-fn a_reply_with_another_ttl_is_another_machines() {
-    let mut sweep = Road::default().sweep();
-    let ttl = |of, ttl| ReceivedTtl {
+/// The server's packets, and the refusal of STARTTLS with a TTL of its own.
+fn refused_with_ttl(refusal: u8) -> Vec<ReceivedTtl> {
+    [
+        (PacketKind::SynAck, 59),
+        (PacketKind::ControlReply, 59),
+        (PacketKind::StartTlsReply, refusal),
+    ]
+    .map(|(of, ttl)| ReceivedTtl {
         of,
         ttl,
         by: TtlMethod::Capture,
-    };
-    sweep.received = vec![
-        ttl(PacketKind::SynAck, 59),
-        ttl(PacketKind::ControlReply, 59),
-        ttl(PacketKind::StartTlsReply, 62),
-    ];
+    })
+    .into()
+}
+
+#[test]
+fn a_reply_with_another_ttl_is_another_machines() {
+    let mut sweep = Road::default().sweep();
+    sweep.received = refused_with_ttl(62);
     for probe in &mut sweep.probes {
         if probe.payload == Payload::StartTls {
             // Header quotes only, so that nothing is known of the payload.
@@ -527,17 +533,8 @@ fn a_reply_with_another_ttl_is_another_machines() {
 #[test]
 fn where_the_command_dies_unanswered_narrows_a_forgers_stretch() {
     let mut sweep = Road::default().sweep();
-    let ttl = |of, ttl| ReceivedTtl {
-        of,
-        ttl,
-        by: TtlMethod::Capture,
-    };
     // The hop in front of the server sends it, and no command that died up to there was answered.
-    sweep.received = vec![
-        ttl(PacketKind::SynAck, 59),
-        ttl(PacketKind::ControlReply, 59),
-        ttl(PacketKind::StartTlsReply, 60),
-    ];
+    sweep.received = refused_with_ttl(60);
     let finding = judge(&traced(masked(), [sweep]));
     assert!(weighs(&finding, "reply-with-another-ttl"), "{finding:#?}");
     assert_eq!(segment(&finding), Some((5, 6)), "{finding:#?}");

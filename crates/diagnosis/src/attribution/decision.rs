@@ -39,8 +39,6 @@ pub(crate) struct Facts {
     pub(crate) vantages_stripped: usize,
     /// From inside the server's network STARTTLS is seen.
     pub(crate) inside_clean: Option<bool>,
-    /// And that within an hour of here.
-    pub(crate) inside_at_once: bool,
 }
 
 impl Facts {

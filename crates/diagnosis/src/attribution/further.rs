@@ -13,15 +13,13 @@ use alloc::{string::String, vec::Vec};
 use super::{
     COLUMNS, Weighing,
     decision::Facts,
-    likelihood::{
-        CLASSES, Group, LEAST, LEAST_FOLLOWED, Observation, RATIO_CAP_FOLLOWED, Row, State,
-    },
+    likelihood::{CLASSES, Group, LEAST, LEAST_FOLLOWED, Observation, Row, State},
 };
 use crate::{
     Credible, Mechanism, Segment, Verdict,
     bench::{Bench, Controls},
     judge::{Opinion, without_tls},
-    path::place::{PLACES, Places, leading},
+    path::place::{Places, leading, share_of},
 };
 
 /// A place leads the hop evidence from this share on.
@@ -42,6 +40,8 @@ pub(crate) struct Further {
     raw_hops: bool,
     witness: bool,
     vantages: usize,
+    /// STARTTLS was seen to work from inside the server's network, within an hour of here.
+    inside_at_once: bool,
     /// Where hops lead.
     places: Option<Places>,
     /// Connections end at something that is not in front of the server: what it says is not the server's.
@@ -148,8 +148,8 @@ impl Further {
     fn replace_places(&mut self, places: &Places) {
         for row in &mut self.rows {
             if row.group == Group::Path {
-                let known = row.cap >= RATIO_CAP_FOLLOWED;
-                row.row = place_row(places, if known { LEAST_FOLLOWED } else { LEAST });
+                let least = if row.followed { LEAST_FOLLOWED } else { LEAST };
+                row.row = place_row(places, least);
             }
         }
         self.located(places);
@@ -179,12 +179,7 @@ fn place_row(places: &Places, least: f64) -> Row {
         if own {
             continue;
         }
-        let share = PLACES
-            .iter()
-            .zip(places)
-            .find(|(place, _)| **place == class)
-            .map_or(0.0, |(_, share)| *share);
-        *value = share.max(least);
+        *value = share_of(places, class).unwrap_or(0.0).max(least);
     }
     row
 }

@@ -10,7 +10,7 @@ use super::{
     changepoint::{ChangePoint, MISLABEL},
     place::Acts,
     reading::{HopRead, MOST_HOPS, Reading, Voice, Word},
-    reverse::hops,
+    reverse::sender,
     rewritten::merged,
     walk::{Kind, Traced, Walk, control, settle},
 };
@@ -97,9 +97,8 @@ pub(super) fn answered(traced: &Traced<'_>, walk: &mut Walk) {
 
 /// How whoever said something acts: from the distance that its packet's TTL tells of, where that was captured.
 pub(super) fn acts(voice: &Voice<'_>) -> Acts {
-    voice.answer.ttl.map_or(Acts::InPassing, |ttl| {
-        Acts::From(hops(ttl).saturating_add(1))
-    })
+    let ttl = voice.answer.ttl;
+    ttl.map_or(Acts::InPassing, |ttl| Acts::From(sender(ttl)))
 }
 
 /// Probability that a packet did not leave with 64, 128 or 255.
@@ -162,7 +161,7 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
             continue;
         }
         // What is missing are the hops to whoever sent it.
-        let hop = Some(hops(odd).saturating_add(1)).filter(|hop| *hop < traced.distance);
+        let hop = Some(sender(odd)).filter(|hop| *hop < traced.distance);
         // It tells the node that it was sent from, which lies between two stretches.
         let around = |hop: u8| {
             [hop, hop.saturating_add(1)]

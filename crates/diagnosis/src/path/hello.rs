@@ -14,7 +14,7 @@ use super::{
     place::Acts,
     quote::Packet,
     reading::{HopRead, MOST_HOPS, Reading, Voice, Word},
-    reverse::hops,
+    reverse::sender,
     rewritten::merged,
     walk::{Intact, Kind, Traced, Walk, settle},
 };
@@ -139,7 +139,7 @@ fn arrives(
     let dies = |hop: &HopRead<'_>| hop.hello.expired && hop.hello.voices.is_empty();
     let from_the_end = |hop: &HopRead<'_>| {
         let ttl = reset(hop).and_then(|voice| voice.answer.ttl);
-        ttl.is_some_and(|ttl| hops(ttl).saturating_add(1) >= before)
+        ttl.is_some_and(|ttl| sender(ttl) >= before)
     };
     let ends = |hop: &HopRead<'_>| {
         if resets {
@@ -159,13 +159,7 @@ fn arrives(
     } else {
         Kind::HelloDropped
     };
-    let intact = Intact {
-        hop: before,
-        segment: point.segment(),
-        credible: point.credible(),
-        places: walk.nodes.places(&point, Acts::InPassing),
-    };
-    walk.hello_intact = Some((kind, intact));
+    walk.hello_intact = Some((kind, Intact::at(before, &point, &walk.nodes)));
 }
 
 fn reset<'s, 'a>(hop: &'s HopRead<'a>) -> Option<&'s Voice<'a>> {

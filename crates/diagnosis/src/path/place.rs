@@ -229,6 +229,13 @@ pub(crate) fn leading(places: &Places, share: f64) -> Option<LocationClass> {
         .map(|(class, _)| *class)
 }
 
+/// What hops leave of a place; none for what is none of them.
+pub(crate) fn share_of(places: &Places, class: LocationClass) -> Option<f64> {
+    let mut all = PLACES.iter().zip(places);
+    all.find(|(place, _)| **place == class)
+        .map(|(_, share)| *share)
+}
+
 fn label(
     address: IpAddr,
     hop: usize,

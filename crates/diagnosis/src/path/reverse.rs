@@ -69,6 +69,11 @@ pub(crate) fn hops(ttl: u8) -> u8 {
         .map_or(0, |initial| initial - ttl)
 }
 
+/// The hop that a packet was sent from, by the TTL that it arrived with.
+pub(super) fn sender(ttl: u8) -> u8 {
+    hops(ttl).saturating_add(1)
+}
+
 fn test<'s, 'a>(hop: &'s HopRead<'a>) -> &'s Side<'a> {
     &hop.test
 }

@@ -41,12 +41,7 @@ pub(super) fn rewritten(traced: &Traced<'_>, walk: &mut Walk) {
             && !unsteady
             && let Some(point) = ChangePoint::of(&merged(&told).0, last, MISLABEL)
         {
-            walk.intact = Some(Intact {
-                hop: whole,
-                segment: point.segment(),
-                credible: point.credible(),
-                places: walk.nodes.places(&point, Acts::InPassing),
-            });
+            walk.intact = Some(Intact::at(whole, &point, &walk.nodes));
         }
         return;
     }

@@ -207,12 +207,7 @@ fn arrives(traced: &Traced<'_>, reading: &Reading<'_>, walk: &mut Walk) {
         .map(|hop| (told(hop) == Some(true)).then_some(false))
         .collect();
     if let Some(point) = ChangePoint::of(&flags, traced.distance, MISLABEL) {
-        walk.syn_intact = Some(Intact {
-            hop: before,
-            segment: point.segment(),
-            credible: point.credible(),
-            places: walk.nodes.places(&point, Acts::InPassing),
-        });
+        walk.syn_intact = Some(Intact::at(before, &point, &walk.nodes));
     }
 }
 

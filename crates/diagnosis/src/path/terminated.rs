@@ -48,7 +48,7 @@ pub(super) fn terminated(traced: &Traced<'_>, walk: &mut Walk) {
     // A machine at that hop answers with the TTL of that distance; another TTL means that only the way there was
     // shortened, as by devices that raise the TTL of what passes.
     let arrived = syn_ack_ttl(&traced.syns).or_else(|| syn_ack_ttl(&traced.sweeps));
-    let near = arrived.map(|ttl| super::reverse::hops(ttl).saturating_add(1).abs_diff(end) <= 1);
+    let near = arrived.map(|ttl| super::reverse::sender(ttl).abs_diff(end) <= 1);
     if near == Some(false) {
         walk.innocent.push(format!(
             "port {} is answered at hop {end} already, but from as far away as other ports: something on the way raises the TTL of what passes, which is no proxy",

@@ -93,6 +93,17 @@ pub(crate) struct Intact {
     pub(crate) places: Places,
 }
 
+impl Intact {
+    pub(super) fn at(hop: u8, point: &ChangePoint, nodes: &Nodes) -> Self {
+        Self {
+            hop,
+            segment: point.segment(),
+            credible: point.credible(),
+            places: nodes.places(point, Acts::InPassing),
+        }
+    }
+}
+
 /// One service's path.
 pub(crate) struct Walk {
     pub(crate) report: PathReport,

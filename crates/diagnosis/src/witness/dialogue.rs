@@ -6,7 +6,7 @@ use alloc::{format, string::String};
 use hoofbeat_observation::{
     HandshakeOutcome, Report, Role, Scheme, Service, WitnessService, WitnessedConnection,
 };
-use hoofbeat_session::{Direction, Outcome, Protocol};
+use hoofbeat_session::{Direction, Protocol};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -270,16 +270,12 @@ fn record_of<'r>(hearing: &Hearing<'_>, report: &'r Report) -> Option<&'r Witnes
 /// STARTTLS with the witness met no answer, or the end of the connection, where everything before it was answered.
 fn cut<'h, 'a>(hearing: &'h Hearing<'a>) -> Option<&'h Step<'a>> {
     let step = hearing.upgrades().next()?;
-    let ended = matches!(
-        step.exchange.outcome,
-        Outcome::TimedOut | Outcome::Reset | Outcome::Closed
-    );
     let before = hearing
         .steps
         .iter()
         .take_while(|one| one.exchange.step < step.exchange.step)
         .all(Step::answered);
-    (ended && before).then_some(step)
+    (step.unanswered() && before).then_some(step)
 }
 
 /// Whether the handshake with the witness was cut, or met silence; alerts may be our own library's matter.

@@ -7,6 +7,7 @@
 mod arrival;
 mod bench;
 mod climb;
+pub(crate) mod filter;
 mod hello;
 mod inbox;
 pub(crate) mod packet;

@@ -15,7 +15,12 @@ use std::{
 use hoofbeat_net::sys::{self, Family, Instruction};
 use tokio::io::Interest;
 
-use super::{inbox::Inbox, packet, pcapng::Captured};
+use super::{
+    filter::{self, JUMP_EQUAL, LOAD_BYTE, LOAD_WORD, REJECT},
+    inbox::Inbox,
+    packet,
+    pcapng::Captured,
+};
 
 /// Most bytes that are kept of one packet.
 pub(super) const SNAPSHOT: usize = 2048;
@@ -251,16 +256,9 @@ pub(super) fn now() -> Duration {
 /// The packet filter: TCP from or to the addresses, and ICMP. Of an IPv6 address its last word is compared; what is too
 /// much is left out by the reader.
 fn only(addresses: &[IpAddr]) -> Vec<Instruction> {
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_WORD: u16 = 0x20;
-    const SHIFT_RIGHT: u16 = 0x74;
-    const JUMP_EQUAL: u16 = 0x15;
-    const JUMP: u16 = 0x05;
-    const RETURN: u16 = 0x06;
-    const ACCEPT: Instruction = (RETURN, 0, 0, SNAPSHOT as u32);
-    const REJECT: Instruction = (RETURN, 0, 0, 0);
+    const ACCEPT: Instruction = filter::accept(SNAPSHOT as u32);
     // For one version: where the protocol stands, which one is ICMP, where the two addresses' words stand.
-    let half = |protocol: u32, icmp: u32, places: [u32; 2], words: Vec<u32>| {
+    let half = |protocol: u32, icmp: u32, places: [u32; 2], words: &[u32]| {
         let mut program = vec![
             (LOAD_BYTE, 0, 0, protocol),
             (JUMP_EQUAL, 0, 1, icmp),
@@ -268,14 +266,7 @@ fn only(addresses: &[IpAddr]) -> Vec<Instruction> {
             (JUMP_EQUAL, 1, 0, 6),
             REJECT,
         ];
-        for place in places {
-            program.push((LOAD_WORD, 0, 0, place));
-            for word in &words {
-                program.push((JUMP_EQUAL, 0, 1, *word));
-                program.push(ACCEPT);
-            }
-        }
-        program.push(REJECT);
+        program.extend(filter::any_of(LOAD_WORD, places, words, SNAPSHOT as u32));
         program
     };
     let (mut of_v4, mut of_v6) = (Vec::new(), Vec::new());
@@ -285,21 +276,9 @@ fn only(addresses: &[IpAddr]) -> Vec<Instruction> {
             IpAddr::V6(address) => of_v6.push(address.to_bits() as u32),
         }
     }
-    let v4 = half(9, 1, [12, 16], of_v4);
-    let v6 = half(6, 58, [20, 36], of_v6);
-    let over_v4 = u32::try_from(v4.len()).unwrap_or(u32::MAX);
-    let mut program = vec![
-        (LOAD_BYTE, 0, 0, 0),
-        (SHIFT_RIGHT, 0, 0, 4),
-        (JUMP_EQUAL, 2, 0, 4),
-        (JUMP_EQUAL, 0, 2, 6),
-        (JUMP, 0, 0, over_v4 + 2),
-        (JUMP, 0, 0, 1),
-        REJECT,
-    ];
-    program.extend(v4);
-    program.extend(v6);
-    program
+    let v4 = half(9, 1, [12, 16], &of_v4);
+    let v6 = half(6, 58, [20, 36], &of_v6);
+    filter::by_version(&v4, &v6)
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -308,32 +287,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// Runs a filter as the kernel does, for the instructions that are used.
-    fn accepts(program: &[Instruction], packet: &[u8]) -> bool {
-        let (mut at, mut a) = (0_usize, 0_u32);
-        loop {
-            let (code, jt, jf, k) = program[at];
-            at += 1;
-            let place = k as usize;
-            match code {
-                0x30 => match packet.get(place) {
-                    Some(byte) => a = u32::from(*byte),
-                    None => return false,
-                },
-                0x20 => match packet.get(place..place + 4) {
-                    Some(four) => a = u32::from_be_bytes(four.try_into().unwrap()),
-                    None => return false,
-                },
-                0x74 => a >>= k,
-                0x15 => at += usize::from(if a == k { jt } else { jf }),
-                0x05 => at += place,
-                0x06 => return k > 0,
-                other => panic!("{other:#x}"),
-            }
-        }
-    }
+    use super::{filter::accepts, *};
 
     #[test]
     fn the_filter_lets_through_what_is_ours() {

@@ -8,8 +8,8 @@ use hoofbeat_observation::Report;
 
 use crate::path::pcapng::{self, Captured};
 
-/// Most bytes of a packet that a witness keeps.
-const LONGEST_HEADERS: u32 = 120;
+/// Most bytes of a packet that a witness keeps: the longest IPv4 and TCP headers (RFC 791, RFC 9293 §3.1).
+pub(super) const LONGEST_HEADERS: u32 = 120;
 
 /// What passed the witness's interface, as a pcapng file with cut packets; none where it kept no packets. Times are the
 /// witness's.

@@ -254,12 +254,7 @@ impl Further {
             .iter()
             .any(|(hearing, step)| step.refused() && !hearing.is_ready(step));
         // An answer may be changed on its way back; where none comes, it is the command that ended somewhere.
-        let unanswered = attempts.iter().any(|(_, step)| {
-            matches!(
-                step.exchange.outcome,
-                Outcome::TimedOut | Outcome::Reset | Outcome::Closed
-            )
-        });
+        let unanswered = attempts.iter().any(|(_, step)| step.unanswered());
         if unanswered && !refused {
             self.behind(
                 bench,
@@ -375,7 +370,7 @@ impl Further {
             false,
         ));
         let [front, ..] = places;
-        if front > 1.0 - PLAIN - f64::EPSILON {
+        if front > 1.0 - PLAIN {
             opinion
                 .innocent
                 .push("a closed port near the server is the server's operator's own choice".into());
@@ -479,13 +474,9 @@ fn corroborates(bench: &Bench<'_, '_>, kind: Kind, opinion: &Opinion) -> bool {
             any(&|_, refused| refused) || any(&|outcome, _| *outcome == Outcome::TimedOut)
         }
         // Whoever answers with another TTL refuses, or ends the connection.
-        Kind::Forged => any(&|outcome, refused| {
-            refused
-                || matches!(
-                    outcome,
-                    Outcome::TimedOut | Outcome::Reset | Outcome::Closed
-                )
-        }),
+        Kind::Forged => attempts
+            .iter()
+            .any(|(_, step)| step.refused() || step.unanswered()),
         Kind::Reset => any(&|outcome, _| matches!(outcome, Outcome::Reset | Outcome::Closed)),
         Kind::Dropped => any(&|outcome, _| *outcome == Outcome::TimedOut),
         Kind::HelloReset => handshake(&HandshakeOutcome::Reset),

@@ -14,7 +14,7 @@ use crate::{
     },
     bench::Bench,
     judge::Opinion,
-    path::place::{PLACES, Places},
+    path::place::{PLACES, Places, share_of},
 };
 
 /// A place is one side of a border from this share on.
@@ -44,12 +44,12 @@ impl Further {
             return;
         }
         let unproven = matches!(opinion.verdict, Verdict::Server | Verdict::Inconclusive);
-        let enough = if self.proxied || self.facts.inside_at_once {
+        let enough = if self.proxied || self.inside_at_once {
             OVERTURNS_SHOWN
         } else {
             OVERTURNS
         };
-        let failed = self.facts.inside_at_once
+        let failed = self.inside_at_once
             || bench.offer() == crate::bench::Offer::Never
             || bench.attempts().iter().any(|(_, step)| step.refused());
         if unproven
@@ -224,13 +224,6 @@ impl Further {
             .is_some_and(|segment| segment.up_to_hop == segment.after_hop + 1);
         exact && sides.clone().count() == 2 && sides.sum::<f64>() >= TWO_SIDES
     }
-}
-
-/// What hops leave of a place; none for what is none of them.
-fn share_of(places: &Places, class: LocationClass) -> Option<f64> {
-    let mut all = PLACES.iter().zip(places);
-    all.find(|(place, _)| **place == class)
-        .map(|(_, share)| *share)
 }
 
 /// Whether hops leave another place as well, and no other evidence tells it from the named one.

@@ -4,7 +4,6 @@
 
 use alloc::{format, string::String};
 use hoofbeat_observation::HandshakeOutcome;
-use hoofbeat_session::Outcome;
 
 use super::{Further, place_row};
 use crate::{
@@ -125,7 +124,7 @@ impl Further {
                     self.facts.inside_clean = Some(true);
                     // Later the server may have been mended.
                     if others.inside_at_once {
-                        self.facts.inside_at_once = true;
+                        self.inside_at_once = true;
                         self.proposal = self.proposal.take().or_else(|| outside(bench));
                         opinion.innocent.push("whoever mended or restarted the server between the two checks made this difference as well: repeat both at the same time".into());
                     }
@@ -148,10 +147,7 @@ impl Further {
 /// How an accusation is worded where the server's own network sees STARTTLS work: by what happens out here.
 fn outside(bench: &Bench<'_, '_>) -> Option<(Mechanism, String)> {
     let attempts = bench.attempts();
-    let ended = |wanted: &[Outcome]| {
-        let mut outcomes = attempts.iter().map(|(_, step)| &step.exchange.outcome);
-        outcomes.any(|outcome| wanted.contains(outcome))
-    };
+    let mut steps = attempts.iter().map(|(_, step)| step);
     let dies = |wanted: &HandshakeOutcome| {
         let mut handshakes = bench.hearings.iter().filter_map(|one| one.handshake());
         handshakes.any(|handshake| handshake.outcome == *wanted)
@@ -163,7 +159,7 @@ fn outside(bench: &Bench<'_, '_>) -> Option<(Mechanism, String)> {
             Mechanism::HandshakeBlackholed,
             "out here silence meets its handshake",
         )
-    } else if ended(&[Outcome::Reset, Outcome::Closed, Outcome::TimedOut]) {
+    } else if steps.clone().any(|step| step.unanswered()) {
         (
             Mechanism::CommandDropped,
             "out here the command gets no answer",
@@ -173,7 +169,7 @@ fn outside(bench: &Bench<'_, '_>) -> Option<(Mechanism, String)> {
             Mechanism::CapabilityRemoved,
             "out here it is not even offered",
         )
-    } else if attempts.iter().any(|(_, step)| step.refused()) {
+    } else if steps.any(|step| step.refused()) {
         (Mechanism::CommandRefused, "out here the command is refused")
     } else {
         return None;

@@ -21,10 +21,17 @@ use hoofbeat_observation::PacketHeader;
 use hoofbeat_session::Elapsed;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::path::packet::{self, Packet};
+use crate::{
+    path::{
+        filter::{
+            self, HEADER_LENGTH, JUMP_ANY_SET, JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, LOAD_HALF_BEHIND,
+            REJECT,
+        },
+        packet::{self, Packet},
+    },
+    witness::packets::LONGEST_HEADERS,
+};
 
-/// Most bytes of a packet that are read: the longest IPv4 and TCP headers (RFC 791, RFC 9293 §3.1).
-const LONGEST_HEADERS: u32 = 120;
 /// Most headers that are remembered, of everybody.
 const REMEMBERED: usize = 16_384;
 /// Most headers of one connection that a report gets.
@@ -92,6 +99,10 @@ impl Tap {
         }
     }
 
+    fn latest(&self) -> MutexGuard<'_, VecDeque<(Flow, PacketHeader)>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn hear(&self, bytes: &[u8], length: usize) {
         let Some(Packet::Tcp(segment)) = packet::read(bytes) else {
             return;
@@ -112,7 +123,7 @@ impl Tap {
             length: u32::try_from(length).unwrap_or(u32::MAX),
             bytes: bytes.get(..end).unwrap_or_default().to_vec(),
         };
-        let mut latest = lock(&self.latest);
+        let mut latest = self.latest();
         if latest.len() >= REMEMBERED {
             latest.pop_front();
         }
@@ -124,16 +135,12 @@ impl Tap {
         self.catch_up();
         let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
         let flow = (canonical(local), canonical(peer));
-        let latest = lock(&self.latest);
+        let latest = self.latest();
         let mut all = latest.iter().filter(|(of, _)| *of == flow);
         let told = all.by_ref().take(MOST_OF_ONE);
         let told = told.map(|(_, header)| header.clone()).collect();
         (told, all.next().is_some())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the packet socket for ever.
@@ -157,30 +164,15 @@ impl Reader {
 
 /// The packet filter: whole TCP packets from or to the ports, cut behind the longest headers.
 fn only(ports: &[u16]) -> Vec<Instruction> {
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_HALF_BEHIND: u16 = 0x48;
-    const HEADER_LENGTH: u16 = 0xb1;
-    const SHIFT_RIGHT: u16 = 0x74;
-    const JUMP_EQUAL: u16 = 0x15;
-    const JUMP_ANY_SET: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    const ACCEPT: Instruction = (RETURN, 0, 0, LONGEST_HEADERS);
-    const REJECT: Instruction = (RETURN, 0, 0, 0);
     const TCP: u32 = 6;
     const FRAGMENT: u32 = 0x1fff;
-    let look = |load: u16, places: [u32; 2]| {
-        let mut program = Vec::new();
-        for place in places {
-            program.push((load, 0, 0, place));
-            for port in ports.iter().take(MOST_PORTS) {
-                program.push((JUMP_EQUAL, 0, 1, u32::from(*port)));
-                program.push(ACCEPT);
-            }
-        }
-        program.push(REJECT);
-        program
-    };
+    let ports: Vec<u32> = ports
+        .iter()
+        .take(MOST_PORTS)
+        .copied()
+        .map(u32::from)
+        .collect();
+    let look = |load, places| filter::any_of(load, places, &ports, LONGEST_HEADERS);
     let mut v4 = vec![
         (LOAD_BYTE, 0, 0, 9),
         (JUMP_EQUAL, 1, 0, TCP),
@@ -193,25 +185,12 @@ fn only(ports: &[u16]) -> Vec<Instruction> {
     v4.extend(look(LOAD_HALF_BEHIND, [0, 2]));
     let mut v6 = vec![(LOAD_BYTE, 0, 0, 6), (JUMP_EQUAL, 1, 0, TCP), REJECT];
     v6.extend(look(LOAD_HALF, [40, 42]));
-    const JUMP: u16 = 0x05;
-    let over_v4 = u32::try_from(v4.len()).unwrap_or(u32::MAX);
-    let mut program = vec![
-        (LOAD_BYTE, 0, 0, 0),
-        (SHIFT_RIGHT, 0, 0, 4),
-        (JUMP_EQUAL, 2, 0, 4),
-        (JUMP_EQUAL, 0, 2, 6),
-        (JUMP, 0, 0, over_v4 + 2),
-        (JUMP, 0, 0, 1),
-        REJECT,
-    ];
-    program.extend(v4);
-    program.extend(v6);
-    program
+    filter::by_version(&v4, &v6)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{filter::accepts, *};
     use proptest::prelude::*;
 
     /// From 192.0.2.7:40000 to 198.18.0.25:25, with a command inside.
@@ -273,38 +252,7 @@ mod tests {
             tap.hear(&command([41_000, 25]), 50);
         }
         assert_eq!(tap.of(local, peer), (Vec::new(), false));
-        assert_eq!(lock(&tap.latest).len(), REMEMBERED);
-    }
-
-    /// Runs a filter as the kernel does, for the instructions that are used.
-    fn accepts(program: &[Instruction], packet: &[u8]) -> bool {
-        let (mut at, mut a, mut x) = (0_usize, 0_u32, 0_usize);
-        let half = |place: usize| {
-            let two = packet.get(place..place + 2)?;
-            Some(u32::from(u16::from_be_bytes(two.try_into().unwrap())))
-        };
-        loop {
-            let (code, jt, jf, k) = program[at];
-            at += 1;
-            let place = k as usize;
-            let loaded = match code {
-                0x30 => packet.get(place).map(|byte| u32::from(*byte)),
-                0x28 => half(place),
-                0x48 => half(x + place),
-                _ => Some(a),
-            };
-            let Some(loaded) = loaded else { return false };
-            a = loaded;
-            match code {
-                0xb1 => x = usize::from(packet[place] & 15) * 4,
-                0x74 => a >>= k,
-                0x15 => at += usize::from(if a == k { jt } else { jf }),
-                0x45 => at += usize::from(if a & k != 0 { jt } else { jf }),
-                0x05 => at += place,
-                0x06 => return k > 0,
-                _ => {}
-            }
-        }
+        assert_eq!(tap.latest().len(), REMEMBERED);
     }
 
     #[test]
