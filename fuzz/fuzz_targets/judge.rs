@@ -146,6 +146,7 @@ fn measured(number: usize, data: &[u8]) -> Option<Measurement> {
             exchanges,
             handshake,
             legacy: None,
+            swallowed: None,
             ending: if cut & 0x20 == 0 {
                 Ending::Ours
             } else {

@@ -42,6 +42,8 @@ struct Inquiry<'a> {
     context: &'a Context,
     measurements: Vec<Measurement>,
     asked: BTreeSet<Question>,
+    /// A witness was asked to look from where it stands.
+    looked: bool,
     declined: Vec<(String, String)>,
     progress: &'a (dyn Fn(Step<'_>) + Sync),
 }
@@ -59,6 +61,7 @@ pub(super) async fn inquire(
         context: &context,
         measurements: Vec::new(),
         asked: BTreeSet::new(),
+        looked: false,
         declined: Vec::new(),
         progress,
     };
@@ -146,7 +149,8 @@ impl Inquiry<'_> {
                 .filter(|question| !self.asked.contains(question))
                 .cloned()
                 .collect();
-            if open.is_empty() {
+            let look = self.wants_a_look(&diagnosis);
+            if open.is_empty() && look.is_none() {
                 return diagnosis;
             }
             let late = self.context.time_left() < LEAST_FOR_A_ROUND;
@@ -163,7 +167,10 @@ impl Inquiry<'_> {
                 }
                 self.asked.insert(question);
             }
-            self.ask(asks).await;
+            self.looked |= look.is_some();
+            let look = place::look_from_elsewhere(look, self.context);
+            let (looked, ()) = tokio::join!(look, self.ask(asks));
+            self.measurements.extend(looked);
             for question in traces {
                 if let Question::Trace(service) = &question {
                     self.trace(&question, service).await;

@@ -331,7 +331,9 @@ pub enum LabVerb {
 #[command(
     after_help = "It takes no mail and relays nothing. Ports below 1024 and traces towards clients need privilege at the start\n\
     (root, or CAP_NET_BIND_SERVICE and CAP_NET_RAW), which is given up before anybody is served.\n\n\
-    Examples:\n  hoofbeat witness --key /var/lib/hoofbeat-witness/key --name witness.example.org\n  \
+    With --look clients learn whether the server that they ask about offers STARTTLS to this network as well, which one\n\
+    place alone cannot tell. Only mail ports are looked at, and only addresses that the world routes to.\n\n\
+    Examples:\n  hoofbeat witness --key /var/lib/hoofbeat-witness/key --name witness.example.org --look\n  \
     hoofbeat witness --key key --listen 127.0.0.1 --smtp 2525 --imap 1143 --pop3 1110 --http 8080 --tls 8443"
 )]
 pub struct Witness {
@@ -374,6 +376,9 @@ pub struct Witness {
     /// What reports say of the place, such as "VPS in AS64505, nothing in front of port 25"
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub statement: String,
+    /// Look at mail servers that clients ask about, from here: one plain dialogue, each server once a minute at most
+    #[arg(long)]
+    pub look: bool,
 }
 
 /// `25,587` or `none`.

@@ -4,7 +4,7 @@ use hoofbeat_observation::WitnessService;
 use hoofbeat_probe::witness::{
     CONTROL_PORT, WitnessName,
     message::Served,
-    server::{Limits, Prepared, Settings, SigningKey, drop_privileges},
+    server::{Limits, Looking, Prepared, Settings, SigningKey, drop_privileges},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -77,6 +77,11 @@ fn settings(typed: &typed::Witness) -> Result<(Settings, bool), Stop> {
         name: typed.name.clone(),
         statement: typed.statement.clone(),
         tool: TOOL.to_owned(),
+        looking: if typed.look {
+            Looking::Public
+        } else {
+            Looking::Never
+        },
         limits: Limits::default(),
     };
     Ok((settings, is_new))
@@ -93,6 +98,9 @@ fn welcome(typed: &typed::Witness, prepared: &Prepared, is_new_key: bool, user: 
     }
     for served in prepared.ports() {
         text += &format!("{} on port {}\n", service(served), served.port);
+    }
+    if typed.look {
+        text += "looks at mail servers that clients ask about\n";
     }
     if !prepared.can_trace() {
         text += "no traces towards clients: that needs CAP_NET_RAW when it starts\n";

@@ -31,6 +31,9 @@ use crate::{
 /// Most connections to one server, baseline included (attribution notes, "limits of politeness").
 const BUDGET: usize = 12;
 
+/// The same where the path is traced, which only happens at the user's wish.
+const BUDGET_OF_TRACES: usize = 24;
+
 /// A place is settled from this probability on; one vantage alone never gets there for a third party's network.
 const PLACED: f64 = 0.80;
 
@@ -99,8 +102,14 @@ pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> Asked {
         let cost = cost(&question);
         let why = match declined {
             Some((_, why)) => Some(why.as_str()),
-            None if used + cost > BUDGET => Some("twelve connections to one server are enough"),
-            None => None,
+            None => match question {
+                Question::Trace(_) if used + cost > BUDGET_OF_TRACES => {
+                    Some("twenty-four connections to one server are enough")
+                }
+                Question::Trace(_) => None,
+                _ if used + cost > BUDGET => Some("twelve connections to one server are enough"),
+                _ => None,
+            },
         };
         if let Some(why) = why {
             let test = NotRun {

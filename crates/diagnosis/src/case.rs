@@ -204,9 +204,9 @@ fn further<'a>(case: &Case<'a>, hearings: &[Hearing<'a>], bench: &mut Bench<'_, 
     if let Some(here) = here {
         bench.others = elsewhere::hear(
             bench.service,
-            &here.vantage,
-            here.started,
+            here,
             &case.elsewhere,
+            case.measurements,
             |group| bench.leaves_out(group),
         );
     }

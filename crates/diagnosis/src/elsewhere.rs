@@ -1,4 +1,5 @@
-//! The same service seen from other places: what another machine, another network, or the server's own network says.
+//! The same service seen from other places: what another machine, another network, or the server's own network says, and
+//! what a cooperating server met there.
 //!
 //! Places are told apart by the labels that users gave, and where there are none by shortened addresses. Nothing is
 //! inferred from a vantage that cannot be told from this one, nor from one of another day. It must not know weights.
@@ -6,7 +7,7 @@
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::net::IpAddr;
 use hoofbeat_observation::{
-    Role, Service, Vantage, Variation,
+    Body, Look, Measurement, Report, Role, Service, Vantage, Variation,
     address::{SHORTENED_V4, SHORTENED_V6, shares_prefix},
 };
 use hoofbeat_session::Layer;
@@ -17,6 +18,7 @@ use crate::{
     bench::is_welcomed,
     evidence,
     hearing::{Hearing, Step},
+    witness::testimony::report_of,
 };
 
 /// Further apart than this, two measurements are not of the same time, in seconds.
@@ -73,16 +75,17 @@ impl Others {
     }
 }
 
-/// Hears every other vantage on one service.
+/// Hears every other vantage on one service: what they measured, and what witnesses met that this place asked to look.
 pub(crate) fn hear(
     service: &Service,
-    here: &Vantage,
-    started: i64,
+    here: &Measurement,
     elsewhere: &[Elsewhere<'_>],
+    own: &[Measurement],
     left_out: impl Fn(Group) -> bool,
 ) -> Others {
+    let (here, started) = (&here.vantage, here.started);
     let mut others = Others::default();
-    let mut said = Vec::new();
+    let mut said = looks(service, own, &mut others.unweighed);
     for place in elsewhere.iter().take(MOST) {
         let name = name(place.vantage);
         let Some((clean, when, evidence)) = view(service, place, &name) else {
@@ -182,6 +185,103 @@ pub(crate) fn hear(
         }
     }
     others
+}
+
+/// What signed reports of witnesses tell of the service.
+fn looks(service: &Service, own: &[Measurement], unweighed: &mut Vec<String>) -> Vec<Said> {
+    let mut said = Vec::new();
+    for measurement in own {
+        let Some(visit) = measurement.visit() else {
+            continue;
+        };
+        let Some(report) = report_of(visit) else {
+            continue;
+        };
+        let name = format!("the witness {}", visit.host);
+        for look in report.looks.iter().filter(|look| look.service == *service) {
+            match look_of(look, &report, measurement, own, &name) {
+                Ok(one) => said.push(one),
+                Err(why) => unweighed.push(format!("{name} {why}")),
+            }
+        }
+    }
+    said
+}
+
+/// One look as a vantage's word, or why it counts for nothing.
+fn look_of(
+    look: &Look,
+    report: &Report,
+    visit: &Measurement,
+    own: &[Measurement],
+    name: &str,
+) -> Result<Said, String> {
+    let Some(dialogue) = &look.dialogue else {
+        let why = look.declined.as_deref().unwrap_or("it did not end in time");
+        return Err(format!("did not look at the server: {why}"));
+    };
+    if dialogue.connect.established.is_none() {
+        return Err(
+            "reaches no connection there: many hosters close mail ports outwards, so it is not weighed"
+                .into(),
+        );
+    }
+    let local = dialogue.connect.local.as_deref();
+    let local = local.and_then(|local| local.parse::<core::net::SocketAddr>().ok());
+    // A witness has an address of each family, and we know at least one of them.
+    let ours = own
+        .iter()
+        .filter_map(Measurement::dialogue)
+        .filter(|dialogue| matches!(dialogue.role, Role::Witness { .. }))
+        .filter_map(|dialogue| dialogue.service.address);
+    let client = Vantage {
+        address: Some(report.client),
+        ..Vantage::default()
+    };
+    let addresses: BTreeSet<IpAddr> = local
+        .map(|local| local.ip().to_canonical())
+        .into_iter()
+        .chain(ours)
+        .filter(|address| address.is_ipv4() == report.client.is_ipv4())
+        .collect();
+    let apart = |address: &IpAddr| {
+        let there = Vantage {
+            address: Some(*address),
+            ..Vantage::default()
+        };
+        relation(&client, &there) == Some(Relation::Apart)
+    };
+    if addresses.is_empty() || !addresses.iter().all(apart) {
+        return Err("stands in this network, so its look at the server is not weighed".into());
+    }
+    let measured = Measurement {
+        body: Body::Dialogue(dialogue.clone()),
+        ..visit.clone()
+    };
+    let vantage = Vantage {
+        address: addresses.first().copied(),
+        ..Vantage::default()
+    };
+    let place = Elsewhere {
+        vantage: &vantage,
+        measurements: core::slice::from_ref(&measured),
+    };
+    let Some((clean, _, evidence)) = view(&look.service, &place, name) else {
+        return Err("met neither an offer of STARTTLS nor its absence there".into());
+    };
+    Ok(Said {
+        relation: Relation::Apart,
+        clean,
+        // It was made for this very check; clocks may differ by hours.
+        apart: 0,
+        network: network(&vantage),
+        // Steps and bytes would count in the report's dialogue, not in the measurement that is cited.
+        evidence: Evidence {
+            step: None,
+            bytes: None,
+            ..evidence
+        },
+    })
 }
 
 fn name(vantage: &Vantage) -> String {

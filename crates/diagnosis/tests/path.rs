@@ -186,6 +186,49 @@ fn a_command_that_never_leaves_is_taken_on_this_host() {
 }
 
 #[test]
+fn who_answers_before_the_question_has_left_is_on_this_host() {
+    // Forged at the first hop: this host, or the box next to it. `ahead`: how long before STARTTLS passed the interface
+    // somebody acknowledged it, in milliseconds; below zero, after.
+    let forged = |ahead: &dyn Fn(u8) -> i64| {
+        let road = Road {
+            forged_at: Some((1, true)),
+            ..Road::default()
+        };
+        let mut sweep = road.sweep();
+        for probe in &mut sweep.probes {
+            let at = probe.at.0.as_millis();
+            let at = i64::try_from(at).unwrap() + 2;
+            probe.left = u64::try_from(at).ok().map(Elapsed::from_millis);
+            let early = if probe.payload == Payload::StartTls {
+                ahead(probe.ttl)
+            } else {
+                -5
+            };
+            probe.acknowledged = u64::try_from(at - early).ok().map(Elapsed::from_millis);
+        }
+        judge(&traced(plain(), [sweep]))
+    };
+    let here = forged(&|_| 1);
+    assert_eq!(
+        (here.verdict, here.location.class, segment(&here)),
+        (Verdict::Interference, L::ThisHost, Some((0, 1))),
+        "{here:#?}"
+    );
+    assert!(weighs(&here, "answered-here"));
+    assert!(
+        here.evidence
+            .iter()
+            .any(|one| one.claim.contains("had passed this computer's interface"))
+    );
+    // Afterwards, or once after and otherwise before, it may be anybody at that hop.
+    for ahead in [|_: u8| -1_i64, |ttl: u8| if ttl == 3 { -1 } else { 1 }] {
+        let there = forged(&ahead);
+        assert!(!weighs(&there, "answered-here") && weighs(&there, "wire-equal"));
+        assert_ne!(there.location.class, L::ThisHost, "{there:#?}");
+    }
+}
+
+#[test]
 fn what_an_earlier_command_left_behind_is_no_answer() {
     // A reply that no captured packet bears, and one that is older than its question.
     for older in [false, true] {
@@ -716,6 +759,17 @@ fn a_blocked_port_is_placed_by_where_its_syns_end() {
         (Verdict::Unreachable, Some((5, 6))),
         "{finding:#?}"
     );
+    // What ends before the last router, where other ports go on, is not the server, and accuses nobody all the same.
+    let before = judge(&traced(
+        closed(),
+        [syns(25, Role::Target, Some(5), &Answered::Reset, 4), open()],
+    ));
+    assert_eq!(
+        (before.verdict, segment(&before), before.location.class),
+        (Verdict::Unreachable, Some((4, 5)), L::ServerEdge),
+        "{before:#?}"
+    );
+    assert!(before.location.posterior["server"] < 0.1, "{before:#?}");
     let unreachable = Answered::Unreachable {
         from: router(3),
         code: 13,

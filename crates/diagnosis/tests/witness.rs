@@ -7,7 +7,7 @@ use hoofbeat_diagnosis::{
     Case, Finding, LocationClass as L, Mechanism as M, Settings, Verdict, diagnose,
 };
 use hoofbeat_observation::{
-    Body, Errand, FailureKind, Measurement, SignedReport, Standing, WitnessService,
+    Body, Errand, FailureKind, Measurement, Scheme, SignedReport, Standing, WitnessService,
 };
 use proptest::prelude::*;
 use road::*;
@@ -314,6 +314,118 @@ fn the_witness_may_not_have_been_reached() {
         .body(visit.body());
     let finding = judge(&closed.measurements);
     assert_eq!(finding.verdict, Verdict::Unreachable);
+    // With a control that is closed too, it is two servers that are known to be open.
+    let shut = |n: u8| {
+        Talk::to(control_service(Scheme::Smtp, n))
+            .role(control(&format!("provider {n}")))
+            .refused(FailureKind::TimedOut)
+    };
+    let finding = judge(&closed.talk(shut(1)).measurements);
+    assert_eq!(
+        (finding.verdict, finding.mechanism),
+        (Verdict::Interference, Some(M::PortBlocked)),
+        "{finding:#?}"
+    );
+    // A witness that answers on this port, or whose report nobody believes, turns it into the servers' own matter.
+    for visit in [
+        Visit::default(),
+        Visit {
+            reached: false,
+            standing: Standing::Forged,
+            ..Visit::default()
+        },
+    ] {
+        let scene = visited(
+            Scene::new()
+                .talk(Talk::smtp().refused(FailureKind::TimedOut))
+                .talk(shut(1)),
+            &visit,
+        );
+        assert_eq!(judge(&scene.measurements).verdict, Verdict::Unreachable);
+    }
+}
+
+#[test]
+fn what_the_witness_meets_itself_is_another_networks_word() {
+    let elsewhere = "198.18.5.9";
+    // The server refuses us in its own words: it has no TLS, or not for us.
+    let alone = judge(&visited(honest(), &Visit::default()).measurements);
+    assert_eq!(
+        (alone.verdict, alone.location.class),
+        (Verdict::Server, L::Server)
+    );
+    let visit = Visit::default().looked(clean(), elsewhere);
+    let hidden = judge(&visited(honest(), &visit).measurements);
+    assert_eq!(
+        (hidden.verdict, hidden.mechanism, hidden.location.class),
+        (Verdict::Server, Some(M::HiddenFromUs), L::ServerPolicy),
+        "{hidden:#?}"
+    );
+    let cited = |finding: &Finding, words: &str| {
+        let mut claims = finding.evidence.iter().map(|one| &one.claim);
+        claims.any(|claim| claim.contains(words))
+    };
+    assert!(cited(&hidden, "from the witness w.example, TLS comes up"));
+    // What is cited is the signed report, whose own steps are not this archive's.
+    let from_look = hidden
+        .evidence
+        .iter()
+        .find(|one| one.claim.contains("TLS comes up"))
+        .unwrap();
+    assert_eq!((from_look.step, from_look.bytes), (None, None));
+    // Nobody is offered it: then it is the server.
+    let visit = Visit::default().looked(
+        Talk::smtp()
+            .greets(GREETING)
+            .ehlo(&postfix_without())
+            .quit(BYE),
+        elsewhere,
+    );
+    let nobody = judge(&visited(honest(), &visit).measurements);
+    assert_eq!(nobody.location.class, L::Server);
+    assert!(weighs(&nobody, "few-vantages-stripped"));
+}
+
+#[test]
+fn looks_that_count_for_nothing_say_why() {
+    let judged = |visit: Visit| judge(&visited(honest(), &visit).measurements);
+    let why = |finding: &Finding| {
+        let not_run = finding.not_run.iter();
+        let mut whys = not_run.filter(|one| one.test == "vantages");
+        whys.next().map(|one| one.why.clone()).unwrap_or_default()
+    };
+    let elsewhere = "198.18.5.9";
+    for (visit, words) in [
+        (
+            Visit::default().looked(Talk::smtp().refused(FailureKind::TimedOut), elsewhere),
+            "hosters close mail ports",
+        ),
+        (
+            Visit::default().looked(clean(), "198.18.1.77"),
+            "stands in this network",
+        ),
+        (
+            Visit::default().looked(Talk::smtp().greets("421 busy"), elsewhere),
+            "neither an offer",
+        ),
+    ] {
+        let finding = judged(visit);
+        assert_eq!(finding.location.class, L::Server);
+        assert!(why(&finding).contains(words), "{}", why(&finding));
+    }
+    let forged = Visit {
+        standing: Standing::Forged,
+        ..Visit::default().looked(clean(), elsewhere)
+    };
+    assert_eq!(judged(forged).location.class, L::Server);
+    // Another server's is nothing to this one.
+    let other = Visit::default().looked(
+        Talk::to(service(Scheme::Smtp, "mx.example.net"))
+            .greets(GREETING)
+            .ehlo(POSTFIX),
+        elsewhere,
+    );
+    assert!(!weighs(&judged(other), "few-vantages-clean"));
 }
 
 #[test]

@@ -181,6 +181,10 @@ pub struct Dialogue {
     /// The hand-made ClientHello's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<LegacyHello>,
+    /// The step whose bytes the other end's host never acknowledged, however often they were sent again: its reply was not
+    /// waited for to the end. A program that hangs leaves that to its host, which acknowledges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swallowed: Option<u32>,
     /// How it ended.
     pub ending: Ending,
 }

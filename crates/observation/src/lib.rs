@@ -31,6 +31,6 @@ pub use path::{
 pub use service::{Scheme, Service};
 pub use surroundings::{AddressFact, Capture, Side, Surroundings};
 pub use witness::{
-    Errand, PacketHeader, Report, SignedReport, Standing, WitnessService, WitnessVisit,
+    Errand, Look, PacketHeader, Report, SignedReport, Standing, WitnessService, WitnessVisit,
     WitnessedConnection,
 };

@@ -96,8 +96,15 @@ pub struct Probe {
     /// The packet from the IP header on as our interface sent it, where it was captured.
     #[serde(default, with = "bytes", skip_serializing_if = "Vec::is_empty")]
     pub packet: Vec<u8>,
-    /// When it left.
+    /// When it left, or was written where an answer came before it left.
     pub at: Elapsed,
+    /// When it passed our interface, where it was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Elapsed>,
+    /// When the first packet came in that acknowledges the whole payload, where that was captured. Nobody behind the
+    /// interface can acknowledge what has not passed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Elapsed>,
     /// When the connection's TTL was raised again: what came from then on may be the answer to the retransmission,
     /// which arrives whole, and says nothing of who answers at this TTL. None: it was not raised while this probe
     /// was waited for.

@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use hoofbeat_session::{Elapsed, Protocol, Transcript, bytes};
 use serde::{Deserialize, Serialize};
 
-use crate::{Ending, Failure, ReceivedTtl, Trace};
+use crate::{Dialogue, Ending, Failure, ReceivedTtl, Service, Trace};
 
 /// The schema of a report.
 pub const REPORT_SCHEMA: &str = "hoofbeat.witness-report/1";
@@ -118,6 +118,27 @@ pub struct Report {
     /// Connections that were not kept because a limit was reached.
     #[serde(default)]
     pub dropped: u32,
+    /// Whether it looks at mail servers that its clients ask about, from where it stands.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub looks_elsewhere: bool,
+    /// What it met at those that this client asked about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
+}
+
+/// One mail server as the witness met it: the target seen from another network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// Which, as the client asked for it.
+    pub service: Service,
+    /// When, since the session's zero, on the witness's clock.
+    pub at: Elapsed,
+    /// The plain dialogue; its times count from the moment above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialogue: Option<Dialogue>,
+    /// Why there is none, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declined: Option<String>,
 }
 
 /// What a connection at the witness was for.

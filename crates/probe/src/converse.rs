@@ -19,7 +19,12 @@ use tokio::{
 };
 
 use crate::{
-    Ask, Context, context::GUESS_LIMIT, handshake, handshake::Inside, legacy, plan,
+    Ask, Context,
+    context::GUESS_LIMIT,
+    delivery::{self, Delivery},
+    handshake,
+    handshake::Inside,
+    legacy, plan,
     verifier::Presented,
 };
 
@@ -70,6 +75,7 @@ pub(crate) async fn speaking(
         exchanges: Vec::new(),
         handshake: None,
         legacy: None,
+        swallowed: None,
         ending: Ending::None,
     };
     match connect(ask, context, &mut dialogue.connect).await {
@@ -78,11 +84,13 @@ pub(crate) async fn speaking(
             let talk = Talk {
                 ask,
                 context,
+                delivery: Delivery::of(&stream, context.clock),
                 channel: Channel::Plain(stream),
                 peer: None,
                 was_reset: false,
                 handshake: None,
                 legacy: None,
+                swallowed: None,
             };
             talk.run(conversation, on_step, &mut dialogue).await;
         }
@@ -155,6 +163,10 @@ struct Talk<'a> {
     was_reset: bool,
     handshake: Option<(Handshake, Presented)>,
     legacy: Option<LegacyHello>,
+    /// Whether the latest bytes arrive.
+    delivery: Option<Delivery>,
+    /// The step whose bytes do not.
+    swallowed: Option<u32>,
 }
 
 impl Talk<'_> {
@@ -194,6 +206,7 @@ impl Talk<'_> {
         dialogue.ending = self.ending(&dialogue.exchanges, out_of_time);
         self.part().await;
         dialogue.legacy = self.legacy;
+        dialogue.swallowed = self.swallowed;
         dialogue.handshake = self.handshake.map(|(mut record, presented)| {
             presented.check(&mut record, &self.ask.service, self.context);
             record
@@ -202,6 +215,7 @@ impl Talk<'_> {
 
     /// Where writing fails the peer may still have said why: reading goes on, and meets the end itself.
     async fn write(&mut self, segment: &[u8]) {
+        self.delivery.iter_mut().for_each(Delivery::begins);
         let limit = self.context.limits.reply.min(self.context.time_left());
         if let Ok(Err(error)) = tokio::time::timeout(limit, self.channel.write(segment)).await {
             // The kernel tells of a reset once: a read behind this one only says that there is no more.
@@ -235,6 +249,13 @@ impl Talk<'_> {
                 }
             }
             () = tokio::time::sleep_until(until) => conversation.handle_timeout(self.context.now()),
+            () = delivery::fails(self.delivery.as_ref()) => {
+                let step = u32::try_from(conversation.exchanges().len()).ok();
+                self.swallowed = self.swallowed.or(step);
+                // Nothing that follows on this connection would arrive either.
+                self.delivery = None;
+                conversation.handle_swallowed(self.context.now());
+            }
         }
     }
 
@@ -254,10 +275,14 @@ impl Talk<'_> {
             self.legacy = Some(legacy::ask(&mut stream, name, limit).await);
             return conversation.handle_upgrade_failed(self.context.now());
         }
-        let attempt = handshake::handshake(stream, &self.ask.service, self.context).await;
+        let mut delivery = self.delivery.take();
+        delivery.iter_mut().for_each(Delivery::begins);
+        let attempt =
+            handshake::handshake(stream, &self.ask.service, self.context, delivery.as_ref()).await;
         let record = attempt.record;
         match attempt.inside {
             Some(inside) => {
+                self.delivery = delivery;
                 self.channel = Channel::Inside(inside);
                 conversation.handle_upgraded(record.ended);
             }

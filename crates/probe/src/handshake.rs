@@ -12,6 +12,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     Context, certificate,
+    delivery::{self, Delivery},
     tap::Tap,
     verifier::{self, Presented, Recorder},
 };
@@ -19,8 +20,13 @@ use crate::{
 /// A connection inside TLS, whoever is at its other end.
 pub(crate) type Inside = TlsStream<Tap>;
 
-/// Begins TLS.
-pub(crate) async fn handshake(stream: TcpStream, service: &Service, context: &Context) -> Attempt {
+/// Begins TLS; waits no longer once the connection's `delivery` fails.
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    service: &Service,
+    context: &Context,
+    delivery: Option<&Delivery>,
+) -> Attempt {
     let started = context.now();
     let recorder = Arc::new(Recorder::new());
     let (tap, first_bytes) = Tap::new(stream);
@@ -52,8 +58,13 @@ pub(crate) async fn handshake(stream: TcpStream, service: &Service, context: &Co
     };
     let limit = context.handshake_limit.min(context.time_left());
     let attempt = TlsConnector::from(Arc::new(config)).connect(name, tap);
-    let inside = match tokio::time::timeout(limit, attempt).await {
-        Ok(Ok(inside)) => {
+    let attempt = tokio::time::timeout(limit, attempt);
+    let shaken = tokio::select! {
+        shaken = attempt => shaken.ok(),
+        () = delivery::fails(delivery) => None,
+    };
+    let inside = match shaken {
+        Some(Ok(inside)) => {
             record.outcome = HandshakeOutcome::Completed;
             let (_, session) = inside.get_ref();
             record.version = session.protocol_version().map(version_name);
@@ -63,11 +74,11 @@ pub(crate) async fn handshake(stream: TcpStream, service: &Service, context: &Co
             });
             Some(Box::new(inside))
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             record.outcome = outcome(&error);
             None
         }
-        Err(_) => None,
+        None => None,
     };
     record.ended = context.now();
     record.first_bytes = first_bytes.take();

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod context;
 pub mod control;
 mod converse;
+mod delivery;
 pub mod discover;
 mod facts;
 mod fetch;

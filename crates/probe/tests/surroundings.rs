@@ -27,6 +27,8 @@ fn trace(context: &Context, routers: &[&str]) -> Measurement {
         payload: Payload::None,
         sent: Vec::new(),
         packet: Vec::new(),
+        left: None,
+        acknowledged: None,
         at: Elapsed::default(),
         restored: None,
         answers: vec![Answer {

@@ -14,15 +14,16 @@ use std::{
 
 use hoofbeat_net::Trust;
 use hoofbeat_observation::{
-    Answered, Body, Dialogue, FailureKind, Measurement, Method, PacketKind, Report, Role, Scheme,
-    SignedReport, Standing, TtlMethod, WitnessService, WitnessVisit, WitnessedConnection,
+    Answered, Body, Dialogue, Ending, FailureKind, HandshakeOutcome, Measurement, Method,
+    PacketKind, Report, Role, Scheme, Service, SignedReport, Standing, TtlMethod, WitnessService,
+    WitnessVisit, WitnessedConnection,
 };
 use hoofbeat_probe::witness::{
-    Key, VisitSettings, WitnessName, check, packets,
-    server::{Limits, Prepared, Settings, SigningKey},
+    Key, VisitSettings, WitnessName, check, look, packets,
+    server::{Limits, Looking, Prepared, Settings, SigningKey},
     visit,
 };
-use hoofbeat_session::{ByteRange, Direction, Protocol, Transcript};
+use hoofbeat_session::{ByteRange, Direction, Label, Outcome, Protocol, Transcript};
 use nix::sched::{CloneFlags, setns};
 use proptest::prelude::*;
 use scripted::context;
@@ -57,6 +58,7 @@ fn settings(key: SigningKey) -> Settings {
         name: Some("witness.example".to_owned()),
         statement: "on a desk".to_owned(),
         tool: "test 0".to_owned(),
+        looking: Looking::default(),
         limits: Limits::default(),
     }
 }
@@ -302,6 +304,70 @@ async fn traced_lists_arrive_whole() {
             .count(),
         3
     );
+}
+
+#[tokio::test]
+async fn a_willing_witness_looks_from_where_it_stands() {
+    let target = witness();
+    let asked = Service {
+        scheme: Scheme::Smtp,
+        host: "target.example".to_owned(),
+        address: Some(HERE),
+        port: target.smtp(),
+    };
+    let closed = Service {
+        port: TcpListener::bind((HERE, 0))
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port(),
+        ..asked.clone()
+    };
+    let willing = start(Settings {
+        looking: Looking::Anywhere,
+        ..settings(SigningKey::generate().unwrap())
+    });
+    let of = async |witness: &Running, services: &[Service]| {
+        let measured = look(&witness.name, services, true, &context()).await;
+        let visit = measured.visit().unwrap().clone();
+        assert_eq!((visit.standing, &visit.failure), (Standing::Signed, &None));
+        report(&visit)
+    };
+    let seen = of(&willing, &[asked.clone(), closed.clone()]).await;
+    assert!(seen.looks_elsewhere && seen.connections.is_empty());
+    let [open, shut] = seen.looks.as_slice() else {
+        panic!("{:?}", seen.looks);
+    };
+    assert_eq!((&open.service, &shut.service), (&asked, &closed));
+    let dialogue = open.dialogue.as_ref().unwrap();
+    assert_eq!(
+        dialogue.handshake.as_ref().map(|one| &one.outcome),
+        Some(&HandshakeOutcome::Completed)
+    );
+    // It says who it is, and not whom it asks for.
+    assert!(
+        bytes(&dialogue.transcript, Direction::ToServer).starts_with("EHLO witness.example\r\n")
+    );
+    let refused = shut.dialogue.as_ref().unwrap();
+    assert_eq!(
+        refused.connect.failure.as_ref().map(|one| one.kind),
+        Some(FailureKind::Refused)
+    );
+    let again = of(&willing, std::slice::from_ref(&asked)).await;
+    assert!(again.looks[0].dialogue.is_none());
+    assert!(
+        again.looks[0]
+            .declined
+            .as_ref()
+            .is_some_and(|why| why.contains("a minute")),
+        "{:?}",
+        again.looks
+    );
+    let unwilling = of(&witness(), std::slice::from_ref(&asked)).await;
+    assert!(!unwilling.looks_elsewhere && unwilling.looks[0].declined.is_some());
+    let many = vec![asked; 9];
+    assert_eq!(of(&willing, &many).await.looks.len(), 4);
 }
 
 #[tokio::test]
@@ -888,6 +954,40 @@ fn a_masker_is_found_between_two_hops_from_the_witness() {
             }
         },
     );
+}
+
+/// What is dropped on its way is sent again until the client gives up; the report has what arrived all the same.
+#[test]
+fn a_swallowed_command_costs_seconds_and_the_report_holds_what_arrived() {
+    let name = "a_swallowed_command_costs_seconds_and_the_report_holds_what_arrived";
+    chain::inside(name, || {
+        let chain = chain::Chain::build(3);
+        let dropped = "tcp dport 25 @ih,0,64 0x5354415254544c53 drop";
+        chain.filter(2, "forward", "0", dropped);
+        let (report, dialogues) = visited_over_a_chain(0, chain.address(4));
+        let cut = dialogues.iter().filter(|one| one.swallowed.is_some());
+        let cut: Vec<_> = cut.collect();
+        assert_eq!(cut.len(), 2, "the plain dialogue and the differential");
+        for dialogue in cut {
+            let last = dialogue
+                .exchanges
+                .iter()
+                .find(|one| Some(one.step) == dialogue.swallowed);
+            let last = last.expect("the step that was cut");
+            assert_eq!(
+                (last.label, last.outcome),
+                (Label::StartTls, Outcome::TimedOut)
+            );
+            let waited = last.ended.since(last.started);
+            assert!(waited >= Duration::from_secs(5), "{waited:?}");
+            assert!(waited < Duration::from_secs(12), "{waited:?}");
+            let theirs = seen(&report, token(dialogue));
+            let received = bytes(&theirs.transcript, Direction::ToServer);
+            assert!(received.contains("EHLO ") && !received.contains("STARTTLS"));
+            assert_eq!(theirs.ending, Ending::Limit);
+        }
+        assert_eq!(report.dropped, 0, "no connection is missing");
+    });
 }
 
 #[test]

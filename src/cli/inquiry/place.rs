@@ -3,24 +3,36 @@
 
 use hoofbeat_diagnosis::{Diagnosis, NotRun, Question, Verdict};
 use hoofbeat_observation::{
-    Body, HandshakeOutcome, Measurement, Role, Scheme, Service, Standing, address::is_private,
+    Body, HandshakeOutcome, Measurement, Report, Role, Scheme, Service, Standing,
+    address::is_private,
 };
 use hoofbeat_probe::{
+    Context,
     path::TraceProgress,
-    witness::{VisitSettings, visit},
+    witness::{VisitSettings, look, message::MOST_LOOKS, visit},
 };
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::Inquiry;
 use crate::cli::{
     progress::Step,
+    settings::{LEAST_FOR_A_ROUND, Visiting},
     tracing::{MOST_TRACED, Tracing, When},
 };
 
 /// What is not run where raw sockets are not to be had; the trace itself is.
 const RAW_ENGINE: &str = "raw-engine";
 
-impl Inquiry<'_> {
+/// The same service from the witness's network.
+pub(super) async fn look_from_elsewhere(
+    wanted: Option<(&Visiting, Vec<Service>)>,
+    context: &Context,
+) -> Option<Measurement> {
+    let (visiting, services) = wanted?;
+    Some(look(&visiting.name, &services, visiting.shorten, context).await)
+}
+
+impl<'a> Inquiry<'a> {
     /// The visit to the cooperating server that the user named; nothing where none was.
     pub(super) async fn visit(&self, mut ports: Vec<(Scheme, u16)>) -> Vec<Measurement> {
         let Some(visiting) = &self.settings.witness else {
@@ -40,6 +52,42 @@ impl Inquiry<'_> {
         };
         let on_step = |step: hoofbeat_probe::Progress<'_>| (self.progress)(Step::Dialogue(step));
         visit(&visiting.name, &settings, self.context, &on_step).await
+    }
+
+    /// The services of the target at which a witness shall look, where it is willing: those that are not all well. A clean
+    /// server is spared.
+    pub(super) fn wants_a_look(
+        &self,
+        diagnosis: &Diagnosis,
+    ) -> Option<(&'a Visiting, Vec<Service>)> {
+        let willing = self.reports().any(|report| report.looks_elsewhere);
+        let visiting = self.settings.witness.as_ref().filter(|_| willing);
+        let dialogues = self.measurements.iter().filter_map(Measurement::dialogue);
+        let targets: BTreeSet<&Service> = dialogues
+            .filter(|dialogue| dialogue.role == Role::Target)
+            .map(|dialogue| &dialogue.service)
+            .collect();
+        let services: Vec<Service> = diagnosis
+            .findings
+            .iter()
+            .filter(|finding| finding.verdict != Verdict::Clear)
+            .map(|finding| &finding.service)
+            .filter(|service| service.address.is_some() && targets.contains(service))
+            .take(MOST_LOOKS)
+            .cloned()
+            .collect();
+        let late = self.context.time_left() < LEAST_FOR_A_ROUND;
+        visiting
+            .filter(|_| !services.is_empty() && !late && !self.looked)
+            .map(|visiting| (visiting, services))
+    }
+
+    /// The reports of witnesses whose signature holds.
+    fn reports(&self) -> impl Iterator<Item = Report> {
+        let visits = self.measurements.iter().filter_map(Measurement::visit);
+        visits
+            .filter(|visit| visit.standing == Standing::Signed)
+            .filter_map(|visit| visit.report.as_ref()?.read())
     }
 
     /// Traces those of the target's services that were not yet traced, the one that mail servers use first: all of them
@@ -173,11 +221,7 @@ impl Inquiry<'_> {
 
     /// Our address as a witness saw it.
     pub(super) fn seen_from_outside(&self) -> Option<IpAddr> {
-        self.measurements
-            .iter()
-            .filter_map(Measurement::visit)
-            .filter(|visit| visit.standing == Standing::Signed)
-            .find_map(|visit| Some(visit.report.as_ref()?.read()?.client))
+        self.reports().map(|report| report.client).next()
     }
 
     /// Where raw sockets were wished for and not to be had, traced services say so.

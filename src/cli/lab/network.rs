@@ -180,6 +180,7 @@ fn extras(wanted: &Wanted) -> Result<Extras, Stop> {
         "{folder}/witness.key",
         "--name",
         "{witness-address}",
+        "--look",
     ]
     .map(str::to_owned)
     .to_vec();

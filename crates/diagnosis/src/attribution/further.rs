@@ -87,8 +87,15 @@ pub(crate) fn gather(bench: &Bench<'_, '_>, opinion: &mut Opinion) -> Further {
     if !further.present || matches!(opinion.verdict, Verdict::Clear) {
         return further;
     }
-    if opinion.verdict == Verdict::Unreachable {
+    if opinion.verdict == Verdict::Unreachable || opinion.mechanism == Some(Mechanism::PortBlocked)
+    {
         further.closed(bench, opinion);
+        // On an accusation the witness is heard as on any other.
+        if opinion.verdict == Verdict::Unreachable {
+            further.spared(bench, opinion);
+        } else {
+            further.testimony(bench, opinion);
+        }
         further.others(bench, opinion);
         if further.facts.inside_clean.is_some() {
             opinion.state = opinion.state.or(Some(State::Closed));

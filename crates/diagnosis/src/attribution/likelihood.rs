@@ -311,6 +311,8 @@ pub(crate) enum Observation {
     TetherStripped,
     /// The interface carried other bytes than were written.
     WireDiffers,
+    /// The answer was there before the interface carried the question.
+    AnsweredHere,
     /// It carried what was written, and it was changed further on.
     WireEqual,
     /// The port answers at the same hop as the address's other ports.
@@ -391,6 +393,7 @@ impl Observation {
             Self::TetherClean => "tether-clean",
             Self::TetherStripped => "tether-stripped",
             Self::WireDiffers => "wire-differs",
+            Self::AnsweredHere => "answered-here",
             Self::WireEqual => "wire-equal",
             Self::SameTerminator => "same-terminator",
             Self::CommandIntact => "command-intact",
@@ -484,6 +487,8 @@ impl Observation {
             O::InsideStripped              => (G::Inside, [0.95, 0.50, 0.03, 0.03, 0.03, 0.03, 0.03]),
             // tables, G7
             O::WireDiffers                 => (G::Wire, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.95]),
+            // expert, G7: the same proof by time; nothing beyond an interface answers what has not passed it
+            O::AnsweredHere                => (G::Wire, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.95]),
             O::WireEqual                   => (G::Wire, [0.99, 0.99, 0.99, 0.99, 0.99, 0.99, 0.05]),
             // tables, G8
             O::PeerClean                   => (G::Peer, [0.02, 0.05, 0.02, 0.05, 0.05, 0.05, 0.95]),

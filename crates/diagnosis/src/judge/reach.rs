@@ -1,7 +1,7 @@
 //! Nobody answers, or somebody answers only to say no: closed ports, 421, 554, silence before the greeting.
 //!
 //! Benign nearly always. A closed port is `port-blocked` only where the same port is closed on several
-//! servers that are known to be open, while other ports answer.
+//! servers that are known to be open (a cooperating server is one of them), while other ports answer.
 
 use alloc::{collections::BTreeSet, format, string::String};
 use hoofbeat_observation::{Failure, FailureKind, HandshakeOutcome, Role};
@@ -9,13 +9,14 @@ use hoofbeat_session::{Outcome, Status};
 
 use crate::{
     Confidence, Encryption, Mechanism, Verdict,
-    attribution::likelihood::{Observation, State},
+    attribution::likelihood::{Group, Observation, State},
     bench::{Bench, is_welcomed},
     evidence,
     judge::Opinion,
+    witness::testimony::Word,
 };
 
-/// Independent controls that must be closed too before a port counts as blocked.
+/// Independent servers, controls or a witness, that must be closed too before a port counts as blocked.
 const CLOSED_CONTROLS: usize = 2;
 
 /// No connection stood.
@@ -48,9 +49,22 @@ pub(crate) fn nobody_answers(bench: &Bench<'_, '_>) -> Option<Opinion> {
             operators.insert(operator);
         }
     }
+    let witness = bench
+        .testimony
+        .as_ref()
+        .filter(|_| !bench.leaves_out(Group::Witness));
+    match witness.and_then(|testimony| testimony.word) {
+        // Its report came over a port of its own, and by its own word it serves this one.
+        Some(Word::Unreached) => open = true,
+        // It answers on this very port.
+        Some(Word::Clean | Word::Tampered { .. }) => operators.clear(),
+        None => {}
+    }
+    let witness = witness.filter(|testimony| testimony.word == Some(Word::Unreached));
+    let closed = operators.len() + usize::from(witness.is_some());
     open |= bench.siblings.iter().any(|sibling| sibling.connected());
     let (id, failure) = failed.map_or(("", None), |(hearing, failure)| (hearing.id, Some(failure)));
-    if operators.len() >= CLOSED_CONTROLS && open {
+    if closed >= CLOSED_CONTROLS && open {
         let mut opinion = Opinion::new(
             Verdict::Interference,
             Mechanism::PortBlocked,

@@ -6,7 +6,7 @@
 //! of one. It must not know what the dialogues said. CenTrace (CoNEXT 2022).
 
 use alloc::{collections::BTreeSet, format, vec::Vec};
-use hoofbeat_observation::{Answered, Engine, Payload, Probe, QuoteBegins};
+use hoofbeat_observation::{Answer, Answered, Engine, Payload, Probe, QuoteBegins};
 
 use super::{
     answered::acts,
@@ -17,6 +17,7 @@ use super::{
     reverse::sender,
     rewritten::merged,
     walk::{Intact, Kind, Traced, Walk, settle},
+    wire::{Wire, is_overtaken},
 };
 use crate::{Mechanism, evidence};
 
@@ -209,9 +210,9 @@ fn is_steady(traced: &Traced<'_>, readings: &[&Reading<'_>]) -> bool {
     })
 }
 
-/// Whether the interface carried ClientHellos as they were written; none of them, while it carried control commands; or
-/// neither is known.
-fn wire(readings: &[&Reading<'_>]) -> Option<bool> {
+/// Whether the interface carried ClientHellos as they were written; none of them before it was answered, while it carried
+/// control commands; or neither is known.
+fn wire(readings: &[&Reading<'_>]) -> Wire {
     let probes = readings.iter().flat_map(|reading| &reading.trace.probes);
     let (hellos, controls): (Vec<&Probe>, Vec<&Probe>) =
         probes.partition(|probe| probe.payload == Payload::ClientHello);
@@ -220,10 +221,24 @@ fn wire(readings: &[&Reading<'_>]) -> Option<bool> {
         let payload = packet.and_then(|packet| packet.payload());
         payload.is_some_and(|payload| payload == probe.sent)
     };
-    if hellos.iter().any(carried) {
-        return Some(true);
-    }
-    let never = hellos.len() >= AGREEING && hellos.iter().all(|probe| probe.packet.is_empty());
+    // A reset need not acknowledge what it answers.
+    let late = |probe: &&Probe| {
+        let reset = |answer: &&Answer| answer.what == Answered::Reset;
+        let reset = probe.answers.iter().find(reset).map(|answer| answer.at);
+        is_overtaken(probe) || reset.zip(probe.left).is_some_and(|(at, left)| at < left)
+    };
     let captured = controls.len() >= 3 && controls.iter().all(|probe| !probe.packet.is_empty());
-    (never && captured).then_some(false)
+    let (left, kept): (Vec<&Probe>, Vec<&Probe>) =
+        hellos.iter().copied().partition(|probe| carried(probe));
+    let enough = hellos.len() >= AGREEING && captured;
+    let never = left.is_empty() && kept.iter().all(|probe| probe.packet.is_empty());
+    Wire {
+        same: match left.first() {
+            Some(_) => Some(true),
+            None => (enough && never).then_some(false),
+        },
+        // That is said of STARTTLS, which does leave.
+        never_left: false,
+        answered_here: enough && !left.is_empty() && left.iter().all(late),
+    }
 }

@@ -28,7 +28,7 @@ use super::{
     rewritten::rewritten,
     silent::{blocked, dropped},
     terminated::terminated,
-    wire::{syn_left, syn_never_left, wire},
+    wire::{Wire, syn_left, syn_never_left, wire},
 };
 use crate::{Credible, Evidence, Segment};
 
@@ -78,6 +78,8 @@ pub(crate) struct Change {
     pub(crate) segment: Segment,
     pub(crate) credible: Credible,
     pub(crate) places: Places,
+    /// Probability that it is behind the last router: only there may it be the server.
+    pub(crate) at_end: f64,
     /// At the first hop already: this host, or the device that it is attached to.
     pub(crate) first_hop: bool,
 }
@@ -116,10 +118,8 @@ pub(crate) struct Walk {
     pub(crate) syn_intact: Option<Intact>,
     /// The port answers at the same hop as other ports of the address.
     pub(crate) same_end: bool,
-    /// What the wire carried is what was written (`true`) or not (`false`); none where it was not captured.
-    pub(crate) wire: Option<bool>,
-    /// Every control command was seen to leave, and no STARTTLS.
-    pub(crate) never_left: bool,
+    /// What the interface carried.
+    pub(crate) wire: Wire,
     /// A SYN that was answered was seen to leave: whoever answered is not on this host.
     pub(crate) syn_left: bool,
     /// No SYN to the port was seen to leave, and other ports' were.
@@ -200,7 +200,6 @@ pub(crate) fn walk<'a>(service: &Service, traces: &[Cited<'a>], map: &Map<'_>) -
     };
     traced.distance = distance(&traced);
     let routers = routers(&traced);
-    let (wire, never_left) = wire(&traced);
     let nodes = Nodes::of(&routers, traced.distance, service.address, Facing::Us, map);
     let mut walk = Walk {
         report: report(&traced, &routers, map),
@@ -209,8 +208,7 @@ pub(crate) fn walk<'a>(service: &Service, traces: &[Cited<'a>], map: &Map<'_>) -
         hello_intact: None,
         syn_intact: None,
         same_end: false,
-        wire,
-        never_left,
+        wire: wire(&traced),
         syn_left: traced.syns.iter().any(syn_left),
         syn_never_left: syn_never_left(&traced),
         evidence: Vec::new(),
@@ -377,7 +375,12 @@ pub(super) fn settle(
     } else {
         point.segment()
     };
+    let routers = walk.report.hops.len();
+    let behind = point
+        .masses()
+        .filter(|(hop, _)| usize::from(*hop) > routers);
     walk.change = Some(Change {
+        at_end: behind.map(|(_, mass)| mass).sum(),
         kind,
         direct: direct && !walk.unsteady,
         engine,

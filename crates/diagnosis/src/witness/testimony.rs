@@ -135,7 +135,8 @@ fn rank(word: Option<Word>) -> u8 {
     }
 }
 
-fn report_of(visit: &WitnessVisit) -> Option<Report> {
+/// The report of a visit, where it is signed and about this visit.
+pub(crate) fn report_of(visit: &WitnessVisit) -> Option<Report> {
     if visit.standing != Standing::Signed {
         return None;
     }

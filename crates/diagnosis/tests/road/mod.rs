@@ -9,13 +9,13 @@
 
 use core::net::IpAddr;
 use hoofbeat_observation::{
-    AddressFact, Answer, Answered, Body, Ending, Engine, Method, Payload, Probe, Quote,
+    AddressFact, Answer, Answered, Body, Ending, Engine, Look, Method, Payload, Probe, Quote,
     QuoteBegins, Report, Role, Scheme, Service, SignedReport, Standing, Surroundings, Trace,
     WitnessService, WitnessVisit, WitnessedConnection, witness::REPORT_SCHEMA,
 };
 use hoofbeat_session::{Direction, Elapsed, Layer, Protocol, Transcript};
 
-use crate::scene::{HOST, NOW, Talk, service};
+use crate::scene::{HOST, NOW, Scene, Talk, service};
 
 /// The server's hop.
 pub const SERVER: u8 = 6;
@@ -203,6 +203,8 @@ impl Road {
             },
             at: Elapsed::from_millis(at),
             restored: Some(Elapsed::from_millis(at + 300)),
+            left: None,
+            acknowledged: None,
             answers,
         }
     }
@@ -258,6 +260,8 @@ pub fn syns(port: u16, role: Role, end: Option<u8>, word: &Answered, routers_unt
                 payload: Payload::None,
                 sent: Vec::new(),
                 packet: Vec::new(),
+                left: None,
+                acknowledged: None,
                 at: Elapsed::from_millis(0),
                 restored: None,
                 answers: what
@@ -287,6 +291,7 @@ pub struct Visit {
     pub syn_ttl: u8,
     pub standing: Standing,
     pub reached: bool,
+    pub looks: Vec<Look>,
 }
 
 pub const LIST: &str = "250-w.example\r\n250-STARTTLS\r\n250-XCANARY-1234\r\n250 HELP\r\n";
@@ -304,6 +309,7 @@ impl Default for Visit {
             syn_ttl: 60,
             standing: Standing::Signed,
             reached: true,
+            looks: Vec::new(),
         }
     }
 }
@@ -316,6 +322,23 @@ impl Visit {
             received: replaced(&clean.sent, "STARTTLS", "XXXXXXXX"),
             heard: replaced(&clean.offered, "STARTTLS", "XXXXXXXA"),
             ..clean
+        }
+    }
+
+    /// The witness itself met this at the target, coming from this address.
+    pub fn looked(self, talk: Talk, local: &str) -> Self {
+        let talk = talk.tweak(|dialogue| dialogue.connect.local = Some(format!("{local}:40001")));
+        let scene = Scene::new().talk(talk);
+        let dialogue = scene.measurements[0].dialogue().unwrap().clone();
+        let look = Look {
+            service: dialogue.service.clone(),
+            at: Elapsed::default(),
+            dialogue: Some(dialogue),
+            declined: None,
+        };
+        Self {
+            looks: vec![look],
+            ..self
         }
     }
 
@@ -368,6 +391,8 @@ impl Visit {
                 Vec::new()
             },
             dropped: 0,
+            looks_elsewhere: !self.looks.is_empty(),
+            looks: self.looks.clone(),
         };
         Body::Witness(WitnessVisit {
             host: "w.example".into(),
@@ -437,6 +462,8 @@ pub fn backward(changed_at: Option<u8>) -> Trace {
                 payload: Payload::Capabilities,
                 sent: LIST.as_bytes().to_vec(),
                 packet: Vec::new(),
+                left: None,
+                acknowledged: None,
                 at: Elapsed::default(),
                 restored: Some(Elapsed::from_millis(300)),
                 answers: vec![Answer {

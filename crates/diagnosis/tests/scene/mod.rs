@@ -113,6 +113,7 @@ impl Talk {
                 exchanges: Vec::new(),
                 handshake: None,
                 legacy: None,
+                swallowed: None,
                 ending: Ending::Ours,
             },
             layer: Layer::Plain,

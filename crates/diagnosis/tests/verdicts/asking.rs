@@ -98,3 +98,28 @@ fn twelve_connections_are_enough() {
             .any(|test| test.test == "verb-differential")
     );
 }
+
+#[test]
+fn a_trace_that_the_user_allows_has_a_budget_of_its_own() {
+    let masked = |count: usize| {
+        let mut scene = Scene::new();
+        for _ in 0..count {
+            scene = scene.talk(Talk::smtp().greets(STARS).ehlo(POSTFIX_ASA).quit(BYE));
+        }
+        let rest = ["verb-differential", "controls", "negative-control"];
+        diagnose(&Case {
+            target: "",
+            measurements: &scene.measurements,
+            settings: Settings {
+                declined: rest.map(|test| (test.into(), "not now".into())).to_vec(),
+                ..settings()
+            },
+            elsewhere: Vec::new(),
+        })
+    };
+    let asks = |count| {
+        let mut questions = masked(count).questions.into_iter();
+        questions.any(|question| matches!(question, Q::Trace(_)))
+    };
+    assert!(asks(12) && asks(21) && !asks(22));
+}

@@ -117,6 +117,7 @@ pub fn read(surroundings: Surroundings, heard: impl IntoIterator<Item = Heard>) 
         exchanges: cut.exchanges,
         handshake: cut.handshake,
         legacy: None,
+        swallowed: None,
         ending: cut.ending,
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Segment<'a> {
     pub(crate) to_port: u16,
     /// The sequence number of its first byte.
     pub(crate) sequence: Option<u32>,
+    /// The number of the next byte that its sender expects; meaningless without [`ACK`].
+    pub(crate) acknowledgement: Option<u32>,
     /// The flags byte: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.
     pub(crate) flags: Option<u8>,
     /// The payload, as far as it is there; `None` where the header itself is cut.
@@ -36,6 +38,12 @@ pub(crate) const RST: u8 = 4;
 pub(crate) const ACK: u8 = 16;
 
 impl Segment<'_> {
+    /// Whether it acknowledges everything up to this number (RFC 9293 §3.4: numbers wrap).
+    pub(crate) fn acknowledges(&self, up_to: u32) -> bool {
+        let ahead = |number: u32| number.wrapping_sub(up_to) < 1 << 31;
+        self.has(ACK) && self.acknowledgement.is_some_and(ahead)
+    }
+
     pub(crate) fn has(&self, flags: u8) -> bool {
         self.flags.is_some_and(|all| all & flags == flags)
     }
@@ -206,14 +214,18 @@ fn ip(bytes: &[u8]) -> Option<IpHeader> {
 
 fn tcp<'a>(header: &IpHeader, bytes: &'a [u8]) -> Option<Segment<'a>> {
     let ports: &[u8; 4] = bytes.first_chunk()?;
-    let sequence = bytes.get(4..8).and_then(|four| four.first_chunk::<4>());
+    let number = |at: usize| {
+        let four = bytes.get(at..at + 4)?.first_chunk::<4>()?;
+        Some(u32::from_be_bytes(*four))
+    };
     Some(Segment {
         ttl: header.ttl,
         from: header.from,
         to: header.to,
         from_port: u16::from_be_bytes([ports[0], ports[1]]),
         to_port: u16::from_be_bytes([ports[2], ports[3]]),
-        sequence: sequence.map(|four| u32::from_be_bytes(*four)),
+        sequence: number(4),
+        acknowledgement: number(8),
         flags: bytes.get(13).copied(),
         payload: payload_behind_tcp(bytes),
     })

@@ -349,6 +349,8 @@ impl<'a> Standing<'a> {
             payload,
             sent: command.to_vec(),
             packet: Vec::new(),
+            left: None,
+            acknowledged: None,
             at: self.now(),
             restored: None,
             answers: Vec::new(),
@@ -534,12 +536,23 @@ impl<'a> Standing<'a> {
         let mut sequence = None;
         if let Some((at, bytes)) = sent {
             probe.at = *at;
+            probe.left = Some(*at);
             since = *at;
             if let Some(Packet::Tcp(segment)) = packet::read(bytes) {
                 sequence = segment.sequence;
             }
             probe.packet.clone_from(bytes);
         }
+        let length = u32::try_from(probe.sent.len()).unwrap_or(u32::MAX);
+        probe.acknowledged = sequence.and_then(|first| {
+            let end = first.wrapping_add(length);
+            let mut packets = flow.iter();
+            let (at, _) = packets.find(|(_, bytes)| match packet::read(bytes) {
+                Some(Packet::Tcp(segment)) => !is_ours(&segment) && segment.acknowledges(end),
+                _ => false,
+            })?;
+            Some(*at)
+        });
         let own: Vec<Option<u32>> = flow
             .iter()
             .filter_map(|(_, bytes)| match packet::read(bytes) {

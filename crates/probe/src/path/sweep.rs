@@ -490,6 +490,8 @@ mod tests {
             payload: Payload::StartTls,
             sent: b"STARTTLS\r\n".to_vec(),
             packet: Vec::new(),
+            left: None,
+            acknowledged: None,
             at: Elapsed::default(),
             restored: Some(Elapsed::from_millis(100)),
             answers: answers.into_iter().map(answer).collect(),

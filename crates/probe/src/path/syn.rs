@@ -112,6 +112,8 @@ pub(super) async fn syn(
         payload,
         sent: sent.to_vec(),
         packet: Vec::new(),
+        left: None,
+        acknowledged: None,
         at,
         restored: None,
         answers: Vec::new(),

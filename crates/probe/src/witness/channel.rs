@@ -23,7 +23,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
     Key, WitnessName,
-    message::{self, Answer, Hello, LONGEST_ANSWER, MessageError, Request, Session},
+    message::{self, Answer, Hello, LONGEST_ANSWER, LOOK_LIMIT, MessageError, Request, Session},
 };
 use crate::Context;
 
@@ -33,8 +33,9 @@ pub(crate) const PINNED: &[u8] = b"hoofbeat-witness-pinned/1";
 pub(crate) const CERTIFIED: &[u8] = b"hoofbeat-witness/1";
 /// id-Ed25519 (RFC 8410 §3).
 const ED25519: &str = "1.3.101.112";
-/// Longest wait for an answer: the witness itself waits a little for connections that are just closing.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// Longest wait for an answer: the witness itself waits a little for connections that are just closing, and longer for
+/// servers that it looks at.
+const ANSWER_LIMIT: Duration = LOOK_LIMIT.saturating_add(Duration::from_secs(5));
 
 /// An open session.
 pub(crate) struct Channel {

@@ -9,9 +9,9 @@
 //!                          ◄─────────  report (signed)               or refusal
 //! ```
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, time::Duration};
 
-use hoofbeat_observation::{Scheme, SignedReport, WitnessService};
+use hoofbeat_observation::{Scheme, Service, SignedReport, WitnessService};
 use hoofbeat_session::Protocol;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
@@ -20,6 +20,10 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 pub const PROTOCOL: &str = "hoofbeat.witness/1";
 /// Longest line of a client, in bytes.
 pub const LONGEST_REQUEST: u64 = 2 << 10;
+/// Mail servers that one session may ask the witness to look at.
+pub const MOST_LOOKS: usize = 4;
+/// How long a look may take: greeting delays and tarpits are waited for, silence is not.
+pub const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// Longest line of a witness, in bytes: a session's connections at their bounds, as base64.
 pub const LONGEST_ANSWER: u64 = 8 << 20;
 
@@ -48,6 +52,9 @@ pub struct Hello {
     /// Whether the witness shall trace towards the client.
     #[serde(default)]
     pub trace: bool,
+    /// Mail servers at which the witness shall look from where it stands, pinned to an address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub look: Vec<Service>,
 }
 
 /// From the witness.
@@ -211,6 +218,7 @@ mod tests {
             nonce: "0".repeat(32),
             shorten: true,
             trace: false,
+            look: Vec::new(),
         })
     }
 

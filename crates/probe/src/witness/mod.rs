@@ -21,4 +21,4 @@ pub use name::{CONTROL_PORT, Key, NameError, WitnessName};
 pub use packets::packets;
 pub use signature::check;
 pub use token::{Errandry, Token};
-pub use visit::{VisitSettings, visit};
+pub use visit::{VisitSettings, look, visit};

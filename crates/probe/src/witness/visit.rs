@@ -1,9 +1,10 @@
-//! One visit: a session is opened, everything is asked at the data ports, and the report is taken.
+//! One visit: a session is opened, everything is asked at the data ports, and the report is taken. Or the witness is only
+//! asked to look at a mail server from where it stands.
 
 use futures_util::{StreamExt as _, future::join, stream};
 use hoofbeat_observation::{
-    Body, Errand, Failure, FailureKind, Measurement, Operation, Role, Scheme, Service, Variation,
-    WitnessService, WitnessVisit,
+    Body, Errand, Failure, FailureKind, Measurement, Operation, Role, Scheme, Service, Standing,
+    Variation, WitnessService, WitnessVisit,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::pki_types::ServerName;
@@ -12,7 +13,7 @@ use super::{
     WitnessName,
     channel::Channel,
     check, errand,
-    message::{Hello, PROTOCOL, Session},
+    message::{Hello, MOST_LOOKS, PROTOCOL, Session},
     script,
     token::{Errandry, Token},
 };
@@ -53,7 +54,44 @@ pub async fn visit(
     context: &Context,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Vec<Measurement> {
-    let mut visit = WitnessVisit {
+    let mut visit = begun(name, context);
+    let measurements = match attend(name, settings, context, progress, &mut visit).await {
+        Ok(measurements) => measurements,
+        Err(failure) => {
+            visit.failure = Some(failure);
+            Vec::new()
+        }
+    };
+    let visit = ended(visit, context);
+    measurements.into_iter().chain([visit]).collect()
+}
+
+/// Asks a witness to look at mail servers from where it stands, at most [`MOST_LOOKS`]; `shorten` as in
+/// [`VisitSettings`]. The report has been checked.
+pub async fn look(
+    name: &WitnessName,
+    services: &[Service],
+    shorten: bool,
+    context: &Context,
+) -> Measurement {
+    let mut visit = begun(name, context);
+    let asked = async {
+        let mut hello = hello(shorten, context)?;
+        hello.look = services.iter().take(MOST_LOOKS).cloned().collect();
+        visit.nonce.clone_from(&hello.nonce);
+        let channel = Channel::open(name, hello, context).await?;
+        visit.session.clone_from(&channel.session.session);
+        channel.report(context).await
+    };
+    match asked.await {
+        Ok(report) => visit.report = Some(report),
+        Err(failure) => visit.failure = Some(failure),
+    }
+    ended(visit, context)
+}
+
+fn begun(name: &WitnessName, context: &Context) -> WitnessVisit {
+    WitnessVisit {
         host: host_and_port(name),
         pinned: name.key.map(super::Key::to_base64),
         session: String::new(),
@@ -63,19 +101,25 @@ pub async fn visit(
         failure: None,
         started: context.now(),
         ended: context.now(),
-        standing: hoofbeat_observation::Standing::Unchecked,
-    };
-    let measurements = match attend(name, settings, context, progress, &mut visit).await {
-        Ok(measurements) => measurements,
-        Err(failure) => {
-            visit.failure = Some(failure);
-            Vec::new()
-        }
-    };
+        standing: Standing::Unchecked,
+    }
+}
+
+fn ended(mut visit: WitnessVisit, context: &Context) -> Measurement {
     visit.ended = context.now();
     check(&mut visit);
-    let visit = context.measurement(Body::Witness(visit));
-    measurements.into_iter().chain([visit]).collect()
+    context.measurement(Body::Witness(visit))
+}
+
+fn hello(shorten: bool, context: &Context) -> Result<Hello, Failure> {
+    Ok(Hello {
+        protocol: PROTOCOL.to_owned(),
+        tool: context.tool.clone(),
+        nonce: nonce()?,
+        shorten,
+        trace: false,
+        look: Vec::new(),
+    })
 }
 
 fn host_and_port(name: &WitnessName) -> String {
@@ -94,14 +138,9 @@ async fn attend(
     visit: &mut WitnessVisit,
 ) -> Result<Vec<Measurement>, Failure> {
     context.trust.preload();
-    visit.nonce = nonce()?;
-    let hello = Hello {
-        protocol: PROTOCOL.to_owned(),
-        tool: context.tool.clone(),
-        nonce: visit.nonce.clone(),
-        shorten: settings.shorten,
-        trace: settings.trace,
-    };
+    let mut hello = hello(settings.shorten, context)?;
+    hello.trace = settings.trace;
+    visit.nonce.clone_from(&hello.nonce);
     let channel = Channel::open(name, hello, context).await?;
     visit.session.clone_from(&channel.session.session);
     let plan = Plan::new(name, settings, &channel);

@@ -171,6 +171,19 @@ impl Conversation {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return;
         }
+        self.expire(now);
+    }
+
+    /// What was sent last does not reach the peer, however often it is sent again: its reply is waited for no longer, as
+    /// if its time were up. Does nothing where no reply is awaited, or one has begun.
+    pub fn handle_swallowed(&mut self, now: Elapsed) {
+        self.now = now;
+        if matches!(&self.state, State::AwaitReply(_)) && self.buffer.is_empty() {
+            self.expire(now);
+        }
+    }
+
+    fn expire(&mut self, now: Elapsed) {
         match mem::replace(&mut self.state, State::Finished) {
             State::Sending(mut sending) => {
                 sending.resume_at = None;

@@ -29,7 +29,7 @@ const PLAIN: f64 = 0.80;
 impl Further {
     pub(super) fn walk(&mut self, bench: &Bench<'_, '_>, walk: &Walk, opinion: &mut Opinion) {
         self.unsteady = walk.unsteady;
-        if walk.never_left && walk.change.as_ref().is_none_or(|change| !change.first_hop) {
+        if walk.wire.never_left && walk.change.as_ref().is_none_or(|change| !change.first_hop) {
             self.never_left(bench, opinion);
         } else if let Some(change) = &walk.change {
             self.change(bench, walk, change, opinion);
@@ -156,12 +156,28 @@ impl Further {
     /// What the interface carried: where something happens before the first hop already, it tells this host from what
     /// stands next to it.
     fn wire(&mut self, bench: &Bench<'_, '_>, walk: &Walk, change: &Change, opinion: &mut Opinion) {
-        let wire = match walk.wire {
-            None if walk.never_left => Some(false),
-            told => told,
+        let (wire, differs) = match walk.wire {
+            wire if wire.answered_here => (Some(false), Observation::AnsweredHere),
+            wire if wire.same.is_none() && wire.never_left => {
+                (Some(false), Observation::WireDiffers)
+            }
+            wire => (wire.same, Observation::WireDiffers),
         };
         match wire.filter(|same| *same || change.first_hop) {
-            Some(false) if self.push(bench, Observation::WireDiffers) => {
+            Some(false) if self.push(bench, differs) => {
+                if differs == Observation::AnsweredHere {
+                    let what = if change.kind.is_of_hello() {
+                        "a ClientHello"
+                    } else {
+                        "STARTTLS"
+                    };
+                    opinion.evidence.push(evidence::whole(
+                        bench.path_id(),
+                        LocationClass::ThisHost,
+                        format!("the answer to {what} was captured before {what} itself had passed this computer's interface: nobody beyond it can have given that answer"),
+                        "",
+                    ));
+                }
                 self.facts.wire_differs = true;
                 opinion.state = opinion.state.map(|_| State::AlteredHere);
                 // What leaves this host's interface changed was changed on this host, whatever box it looks like.
@@ -357,11 +373,16 @@ impl Further {
             self.facts.wire_equal = true;
         }
         self.located(&places);
-        // Who complains is known by address; whoever is silent in front of the server may be the server.
+        // Who complains is known by address; whoever is silent behind the last router may be the server, and whoever is
+        // silent before it, where other ports' packets go on, is not.
         let row = if change.direct {
             place_row(&places, LEAST)
         } else {
-            terminated_row(&places, true, LEAST)
+            let mut row = terminated_row(&places, true, LEAST);
+            for own in row.iter_mut().take(2) {
+                *own = (*own * change.at_end).max(LEAST / 2.0);
+            }
+            row
         };
         self.rows.push(Weighing::of_hops(
             Group::Path,

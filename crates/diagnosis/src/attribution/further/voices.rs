@@ -19,6 +19,21 @@ use crate::{
 };
 
 impl Further {
+    /// The port is closed, and the witness answers on it: what closes it is not on the part of the path that both share.
+    pub(super) fn spared(&mut self, bench: &Bench<'_, '_>, opinion: &mut Opinion) {
+        let testimony = bench.testimony.as_ref();
+        let clean = testimony.is_some_and(|testimony| testimony.word == Some(Word::Clean));
+        if clean && opinion.state.is_some() && self.push(bench, Observation::WitnessClean) {
+            self.facts.witness_tampered = Some(false);
+            self.witness = true;
+            opinion.evidence.extend(
+                testimony
+                    .into_iter()
+                    .flat_map(|one| one.evidence.iter().cloned()),
+            );
+        }
+    }
+
     pub(super) fn testimony(&mut self, bench: &Bench<'_, '_>, opinion: &mut Opinion) {
         let Some(testimony) = &bench.testimony else {
             return;

@@ -67,16 +67,26 @@ pub(super) fn silent(bench: &Bench<'_, '_>, state: State) -> Opinion {
     } else {
         Observation::SilentForVerb
     });
-    for (hearing, step) in silent.iter().take(3) {
+    let swallowed =
+        |(hearing, step): &&Attempt<'_, '_>| hearing.dialogue.swallowed == Some(step.exchange.step);
+    for attempt in silent.iter().take(3) {
+        let (hearing, step) = attempt;
         opinion.evidence.push(evidence::sent(
             hearing,
             step,
             Mechanism::CommandDropped,
-            "no answer came to this, while the commands before it were answered",
+            if swallowed(&attempt) {
+                "no answer came to this, and however often it was sent again, the server's host did not even acknowledge it; the commands before it were answered"
+            } else {
+                "no answer came to this, while the commands before it were answered"
+            },
         ));
     }
     add_observations(bench, &mut opinion);
     opinion.innocent.push(match at_once {
+        _ if !silent.is_empty() && silent.iter().all(|attempt| swallowed(&attempt)) => {
+            "a server may hang while it starts its TLS; its host would acknowledge the command all the same, and did not".into()
+        }
         Some(known) => format!(
             "a server may hang while it starts its TLS; {} answers the command before that",
             known.name

@@ -173,6 +173,7 @@ impl Entry {
                 exchanges: Vec::new(),
                 handshake: None,
                 legacy: None,
+                swallowed: None,
                 ending: Ending::None,
             },
             first_line: self.first_line,

@@ -13,6 +13,7 @@ use hoofbeat_session::{Elapsed, Layer, Protocol};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::watch,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -130,11 +131,14 @@ pub(super) async fn serve(
 ) {
     let peer = arrival.peer.ip();
     let limits = *shared.registry.limits();
-    let wording = shared.registry.wording(peer);
+    let lent = shared.registry.only(peer);
     let mut talk = Talk {
         mail: Mail::new(protocol, shared.name_at(arrival.local)),
         recording: Recording::new(protocol),
-        wording: wording.unwrap_or_else(|| shared.wording.clone()),
+        wording: lent
+            .as_ref()
+            .map_or_else(|| shared.wording.clone(), |lent| lent.wording.clone()),
+        due: lent.map(|lent| lent.due),
         shared: &shared,
         protocol,
         arrival,
@@ -179,6 +183,8 @@ struct Talk<'a> {
     arrival: Arrival,
     mail: Mail,
     wording: Wording,
+    /// Tells that the session's report is due.
+    due: Option<watch::Receiver<bool>>,
     channel: Channel,
     /// Bytes that were read and not yet answered.
     unread: Vec<u8>,
@@ -242,10 +248,11 @@ impl Talk<'_> {
         let Some(token) = token::of_line(self.protocol, line) else {
             return;
         };
-        let Some(wording) = self.shared.registry.begun(&token) else {
+        let Some(lent) = self.shared.registry.begun(&token) else {
             return;
         };
-        self.wording = wording;
+        self.wording = lent.wording;
+        self.due = Some(lent.due);
         if token.errandry == Errandry::Trace
             && let (Some(listeners), Channel::Plain(stream)) =
                 (&self.shared.listeners, &self.channel)
@@ -342,12 +349,19 @@ impl Talk<'_> {
     async fn read(&mut self) {
         let mut buffer = [0; READ_SIZE];
         let silence = self.shared.registry.limits().silence;
-        let read = match &mut self.channel {
-            Channel::Plain(stream) => tokio::time::timeout(silence, stream.read(&mut buffer)).await,
-            Channel::Inside(stream) => {
-                tokio::time::timeout(silence, stream.read(&mut buffer)).await
+        let reading = async {
+            match &mut self.channel {
+                Channel::Plain(stream) => stream.read(&mut buffer).await,
+                Channel::Inside(stream) => stream.read(&mut buffer).await,
+                Channel::Gone => Ok(0),
             }
-            Channel::Gone => return self.ending = Some(Ending::Peer),
+        };
+        let read = tokio::select! {
+            read = tokio::time::timeout(silence, reading) => read,
+            () = until_due(&mut self.due) => {
+                self.ending = Some(Ending::Limit);
+                return;
+            }
         };
         if let Ok(read) = read {
             return self.received(read, &buffer);
@@ -387,17 +401,21 @@ impl Talk<'_> {
         };
         let limit = self.shared.registry.limits().handshake;
         let acceptor = TlsAcceptor::from(Arc::clone(&self.shared.tls));
-        match tokio::time::timeout(limit, acceptor.accept(stream)).await {
-            Ok(Ok(inside)) => {
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(limit, acceptor.accept(stream)) => shaken.ok(),
+            () = until_due(&mut self.due) => None,
+        };
+        match shaken {
+            Some(Ok(inside)) => {
                 self.tls_completed = Some(true);
                 self.mail.upgraded();
                 self.channel = Channel::Inside(Box::new(inside));
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 self.tls_completed = Some(false);
                 self.ending = Some(ending(&error));
             }
-            Err(_) => {
+            None => {
                 self.tls_completed = Some(false);
                 self.ending = Some(Ending::Limit);
             }
@@ -439,6 +457,18 @@ impl Talk<'_> {
         record.trace = self.tracing.and_then(Tracing::finish);
         record.ending = self.ending.unwrap_or(Ending::Limit);
         (self.token, record)
+    }
+}
+
+/// Until the session's report is due; without a session, for ever.
+pub(super) async fn until_due(due: &mut Option<watch::Receiver<bool>>) {
+    let told = match due {
+        Some(due) => due.wait_for(|due| *due).await.is_ok(),
+        None => false,
+    };
+    // A session that was given up without a report hurries nobody.
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, future::try_join};
 use hoofbeat_session::Elapsed;
 use ring::rand::SecureRandom as _;
 use tokio::{
@@ -14,7 +15,7 @@ use super::{
     Shared, connection::Arrival, registry, registry::Place, report, trace, wording::Wording,
 };
 use crate::witness::{
-    message::{self, Answer, Hello, LONGEST_REQUEST, PROTOCOL, Request, Session},
+    message::{self, Answer, Hello, LONGEST_REQUEST, MOST_LOOKS, PROTOCOL, Request, Session},
     token,
 };
 
@@ -55,7 +56,7 @@ impl Channel<'_> {
             Request::Hello(hello) if acceptable(&hello) => hello,
             Request::Hello(_) => {
                 let why = format!(
-                    "this witness speaks {PROTOCOL}, with a nonce of 32 hexadecimal digits"
+                    "this witness speaks {PROTOCOL}, with a nonce of 32 hexadecimal digits, and looks at {MOST_LOOKS} servers at most"
                 );
                 return self.refuse(why).await;
             }
@@ -116,25 +117,29 @@ impl Channel<'_> {
             expires_in: u32::try_from(limits.session.as_secs()).unwrap_or(u32::MAX),
         }))
         .await?;
-        match self.hear(limits.session).await? {
+        let shared = self.shared;
+        let looking = shared.looker.look_at(
+            &session.hello.look,
+            session.client,
+            arrival.local,
+            shared.clock,
+            session.opened,
+        );
+        // Who hangs up is not waited for.
+        let (request, looks) = try_join(self.hear(limits.session), looking.map(Result::Ok)).await?;
+        match request {
             Request::Done => {}
             Request::Hello(_) => return self.refuse("there is a session already".to_owned()).await,
         }
-        let until = Elapsed(self.shared.clock.now()).after(limits.closing);
-        while self.shared.registry.is_busy(&session.id) && self.shared.clock.now() < until.0 {
-            tokio::time::sleep(LOOK).await;
+        if self.is_busy_after(&session, limits.closing).await {
+            // What never came will not: the report holds what did.
+            self.shared.registry.hurry(&session.id);
+            self.is_busy_after(&session, limits.closing).await;
         }
         let Some(session) = self.shared.registry.close(&session.id) else {
             return self.refuse("the session has expired".to_owned()).await;
         };
-        let shared = self.shared;
-        let signed = report::sign(
-            session,
-            &shared.key,
-            &shared.tool,
-            &shared.statement,
-            &shared.certificate,
-        );
+        let signed = report::sign(session, looks, shared);
         match signed {
             Ok(report) => self.say(&Answer::Report { report }).await,
             Err(error) => {
@@ -142,6 +147,18 @@ impl Channel<'_> {
                     .await
             }
         }
+    }
+
+    /// Waits for connections that may belong to the session; whether some are open all the same.
+    async fn is_busy_after(&self, session: &registry::Session, wait: Duration) -> bool {
+        let until = Elapsed(self.shared.clock.now()).after(wait);
+        while self.shared.registry.is_busy(&session.id) {
+            if self.shared.clock.now() >= until.0 {
+                return true;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        false
     }
 
     async fn hear(&mut self, limit: Duration) -> Result<Request, Broken> {
@@ -182,4 +199,5 @@ fn acceptable(hello: &Hello) -> bool {
     hello.protocol == PROTOCOL
         && message::is_nonce(&hello.nonce)
         && hello.tool.len() <= LONGEST_TOOL
+        && hello.look.len() <= MOST_LOOKS
 }

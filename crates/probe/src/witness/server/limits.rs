@@ -31,6 +31,10 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long a report waits for connections that are just closing.
     pub closing: Duration,
+    /// Looks at other servers in a minute, for everybody.
+    pub looks: usize,
+    /// Looks in a minute for one address.
+    pub looks_per_address: usize,
 }
 
 impl Default for Limits {
@@ -49,6 +53,8 @@ impl Default for Limits {
             silence: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
             closing: Duration::from_millis(1500),
+            looks: 30,
+            looks_per_address: 6,
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The server: mail, web and control ports, opened with privilege and served without.
 //!
 //! It is public, so everything is bounded: connections and sessions for each address and in all, bytes and time of each
-//! connection, lines, reports. It relays nothing, and answers nobody who has not completed a TCP handshake.
+//! connection, lines, reports. It relays nothing, answers nobody who has not completed a TCP handshake, and connects to
+//! nobody unless its operator lets it look at mail servers that clients ask about.
 
 mod connection;
 mod control;
 mod icmp;
 mod key;
 mod limits;
+mod look;
 pub mod mail;
 mod privilege;
 mod recording;
@@ -47,6 +49,7 @@ use tokio::{net::TcpStream, task::JoinSet};
 use self::{
     connection::Arrival,
     icmp::{Listeners, RawSockets},
+    look::Looker,
     registry::Registry,
     tap::Tap,
     wording::Wording,
@@ -59,6 +62,7 @@ use super::{
 
 pub use key::{KeyError, SigningKey};
 pub use limits::Limits;
+pub use look::Looking;
 pub use privilege::{PrivilegeError, UNPRIVILEGED_USER, drop_privileges};
 
 /// Connections that wait to be accepted.
@@ -95,6 +99,8 @@ pub struct Settings {
     pub statement: String,
     /// The program, such as `hoofbeat 0.1.0`.
     pub tool: String,
+    /// Whose servers it looks at for its clients.
+    pub looking: Looking,
     /// The bounds.
     pub limits: Limits,
 }
@@ -153,6 +159,7 @@ struct Shared {
     ports: Vec<Served>,
     listeners: Option<Arc<Listeners>>,
     tap: Option<Arc<Tap>>,
+    looker: Looker,
     random: SystemRandom,
     /// For those who belong to no session.
     wording: Wording,
@@ -217,6 +224,12 @@ impl Prepared {
             packets: tap::open(),
             shared: Shared {
                 registry: Registry::new(settings.limits),
+                looker: Looker::new(
+                    settings.looking,
+                    settings.limits,
+                    settings.tool.clone(),
+                    settings.name.clone(),
+                ),
                 clock: Clock::start(),
                 tls: Arc::new(tls),
                 control_tls: Arc::new(control_tls),

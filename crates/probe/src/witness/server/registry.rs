@@ -13,6 +13,7 @@ use std::{
 
 use hoofbeat_observation::WitnessedConnection;
 use hoofbeat_session::{Elapsed, Transcript};
+use tokio::sync::watch;
 
 use super::{
     limits::{Limits, Neighbourhood},
@@ -61,6 +62,16 @@ pub(super) struct Session {
     bytes: usize,
     /// Connections that said its token and are not over.
     running: u32,
+    /// Tells them that the report is due.
+    due: watch::Sender<bool>,
+}
+
+/// What a session lends to its connections.
+#[derive(Debug, Clone)]
+pub(super) struct Loan {
+    pub(super) wording: Wording,
+    /// True once the report is due: whoever waits for the client then waits no longer.
+    pub(super) due: watch::Receiver<bool>,
 }
 
 /// Why a connection or session is not taken.
@@ -186,26 +197,34 @@ impl Registry {
             dropped: 0,
             bytes: 0,
             running: 0,
+            due: watch::Sender::new(false),
         };
         books.sessions.insert(id, session.clone());
         Ok(session)
     }
 
-    /// A connection has said its token: the session's wording, where the session stands.
-    pub(super) fn begun(&self, token: &Token) -> Option<Wording> {
+    /// A connection has said its token: what its session lends it, where the session stands.
+    pub(super) fn begun(&self, token: &Token) -> Option<Loan> {
         let mut books = self.books();
         let session = books.sessions.get_mut(&token.session)?;
         session.running = session.running.saturating_add(1);
-        Some(session.wording.clone())
+        Some(session.loan())
     }
 
-    /// The wording of the only session of an address.
-    pub(super) fn wording(&self, peer: IpAddr) -> Option<Wording> {
+    /// What the only session of an address lends.
+    pub(super) fn only(&self, peer: IpAddr) -> Option<Loan> {
         let mut books = self.books();
         let mut sessions = books.of(Neighbourhood::from(peer));
         match (sessions.next(), sessions.next()) {
-            (Some(session), None) => Some(session.wording.clone()),
+            (Some(session), None) => Some(session.loan()),
             _ => None,
+        }
+    }
+
+    /// Tells a session's connections that its report is due.
+    pub(super) fn hurry(&self, id: &str) {
+        if let Some(session) = self.books().sessions.get(id) {
+            session.due.send_replace(true);
         }
     }
 
@@ -271,6 +290,13 @@ impl Books {
 }
 
 impl Session {
+    fn loan(&self) -> Loan {
+        Loan {
+            wording: self.wording.clone(),
+            due: self.due.subscribe(),
+        }
+    }
+
     fn miss(&mut self) {
         self.dropped = self.dropped.saturating_add(1);
     }
@@ -375,6 +401,7 @@ mod tests {
             nonce: String::new(),
             shorten: false,
             trace: false,
+            look: Vec::new(),
         };
         let (id, wording) = (session_id([number; 12]), Wording::new([0; 5]));
         let now = Duration::from_secs(1);
@@ -399,7 +426,7 @@ mod tests {
         registry.deliver(PEER, None, connection(500));
         registry.deliver(PEER, None, connection(1500));
         let second = opened(&registry, 2, PEER);
-        assert_eq!(registry.wording(PEER), None, "two are no answer");
+        assert!(registry.only(PEER).is_none(), "two are no answer");
         registry.deliver(PEER, None, connection(1600));
         let elsewhere = IpAddr::from([198, 51, 100, 1]);
         registry.begun(&token(&second)).unwrap();

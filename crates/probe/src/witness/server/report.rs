@@ -3,18 +3,17 @@
 use std::net::IpAddr;
 
 use hoofbeat_observation::{
-    Answered, Report, SignedReport, Trace, WitnessedConnection, address, witness::REPORT_SCHEMA,
+    Answered, Look, Report, SignedReport, Trace, WitnessedConnection, address,
+    witness::REPORT_SCHEMA,
 };
 
-use super::{SigningKey, registry::Session};
+use super::{Shared, registry::Session};
 
 /// Builds and signs it.
 pub(super) fn sign(
     session: Session,
-    key: &SigningKey,
-    tool: &str,
-    statement: &str,
-    certificate: &str,
+    looks: Vec<Look>,
+    shared: &Shared,
 ) -> Result<SignedReport, serde_json::Error> {
     let shortened = session.hello.shorten;
     let mut connections = session.connections;
@@ -26,7 +25,7 @@ pub(super) fn sign(
     }
     let report = Report {
         schema: REPORT_SCHEMA.to_owned(),
-        tool: tool.to_owned(),
+        tool: shared.tool.clone(),
         session: session.id,
         nonce: session.hello.nonce,
         started: session.wall,
@@ -36,12 +35,14 @@ pub(super) fn sign(
             session.client
         },
         shortened,
-        statement: statement.to_owned(),
-        certificate: Some(certificate.to_owned()),
+        statement: shared.statement.clone(),
+        certificate: Some(shared.certificate.clone()),
         connections,
         dropped: session.dropped,
+        looks_elsewhere: shared.looker.is_willing(),
+        looks,
     };
-    Ok(key.sign(serde_json::to_vec(&report)?))
+    Ok(shared.key.sign(serde_json::to_vec(&report)?))
 }
 
 fn shorten_connection(connection: &mut WitnessedConnection, client: IpAddr) {

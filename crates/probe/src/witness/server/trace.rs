@@ -128,6 +128,8 @@ impl Tracing {
             payload: Payload::Capabilities,
             sent: bytes.to_vec(),
             packet: Vec::new(),
+            left: None,
+            acknowledged: None,
             at: Elapsed(self.clock.now()),
             restored: None,
             answers: Vec::new(),

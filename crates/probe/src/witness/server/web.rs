@@ -11,7 +11,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     Shared,
-    connection::{Arrival, ending},
+    connection::{Arrival, ending, until_due},
     registry::Place,
 };
 use crate::witness::{Errandry, Token, token, wire::Wire};
@@ -42,7 +42,7 @@ pub(super) async fn http(stream: TcpStream, arrival: Arrival, shared: Arc<Shared
         let _ = tokio::time::timeout(PARTING, drained(&mut wire)).await;
         Ok(Ending::Ours)
     };
-    let ended = bounded(silence, talk).await;
+    let ended = bounded(silence, &shared, &arrival, talk).await;
     let said = token::of_request(first_line(&request));
     let token = begun(said, &shared);
     let peer = arrival.peer.ip();
@@ -71,7 +71,7 @@ pub(super) async fn tls(stream: TcpStream, arrival: Arrival, shared: Arc<Shared>
         inside.shutdown().await?;
         Ok(Ending::Peer)
     };
-    let ended = bounded(handshake, talk).await;
+    let ended = bounded(handshake, &shared, &arrival, talk).await;
     let token = begun(said, &shared);
     let peer = arrival.peer.ip();
     let mut kept = arrival.record(token.as_ref(), WitnessService::Tls, shared.tap.as_deref());
@@ -92,11 +92,22 @@ pub(super) async fn refuse(mut stream: TcpStream, why: &str) {
     let _ = tokio::time::timeout(PARTING, goodbye).await;
 }
 
-async fn bounded(limit: Duration, talk: impl Future<Output = io::Result<Ending>>) -> Ending {
-    match tokio::time::timeout(limit, talk).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(error)) => ending(&error),
-        Err(_) => Ending::Limit,
+async fn bounded(
+    limit: Duration,
+    shared: &Shared,
+    arrival: &Arrival,
+    talk: impl Future<Output = io::Result<Ending>>,
+) -> Ending {
+    let lent = shared.registry.only(arrival.peer.ip());
+    let mut due = lent.map(|lent| lent.due);
+    let talked = tokio::select! {
+        talked = tokio::time::timeout(limit, talk) => talked.ok(),
+        () = until_due(&mut due) => None,
+    };
+    match talked {
+        Some(Ok(ended)) => ended,
+        Some(Err(error)) => ending(&error),
+        None => Ending::Limit,
     }
 }
 

@@ -111,6 +111,7 @@ impl Session {
                 exchanges: cut.exchanges,
                 handshake,
                 legacy: None,
+                swallowed: None,
                 ending: cut.ending,
             },
             first_line: self.first_line,
