@@ -146,6 +146,54 @@ fn positions_along_the_path() {
 }
 
 #[test]
+fn what_a_box_looks_for_is_told_and_not_weighed() {
+    const UNKNOWN_VERB: &[u8] = b"BCDFGHJK\r\n";
+    let traced_with = |became: Option<&[u8]>| {
+        let mut sweep = Road::changed_at(3).sweep();
+        if let Some(became) = became {
+            let mut probe = sweep.probes[2].clone();
+            probe.payload = Payload::UnknownVerb;
+            probe.sent = UNKNOWN_VERB.to_vec();
+            probe.packet = packet(3, 40_000, 25, UNKNOWN_VERB);
+            probe.answers.truncate(1);
+            let Answered::TimeExceeded {
+                quote: Some(quote), ..
+            } = &mut probe.answers[0].what
+            else {
+                panic!("a quote");
+            };
+            quote.bytes = packet(1, 40_000, 25, became);
+            sweep.probes.push(probe);
+        }
+        judge(&traced(masked(), [sweep]))
+    };
+    let without = traced_with(None);
+    for (became, claim, innocent) in [
+        (MASKED, "and did not look for STARTTLS", true),
+        (
+            UNKNOWN_VERB,
+            "the device changes STARTTLS, and not whatever",
+            false,
+        ),
+    ] {
+        let finding = traced_with(Some(became));
+        assert!(
+            finding.evidence.iter().any(|one| one.claim.contains(claim)),
+            "{finding:#?}"
+        );
+        let delivered = finding
+            .innocent
+            .iter()
+            .any(|one| one.contains("are delivered"));
+        assert_eq!(delivered, innocent);
+        assert_eq!(
+            (finding.verdict, &finding.location),
+            (without.verdict, &without.location)
+        );
+    }
+}
+
+#[test]
 fn what_the_interface_carries_tells_this_host() {
     let mut sweep = Road::changed_at(1).sweep();
     for probe in &mut sweep.probes {

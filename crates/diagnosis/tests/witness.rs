@@ -9,6 +9,7 @@ use hoofbeat_diagnosis::{
 use hoofbeat_observation::{
     Body, Errand, FailureKind, Measurement, Scheme, SignedReport, Standing, WitnessService,
 };
+use hoofbeat_session::ByteRange;
 use proptest::prelude::*;
 use road::*;
 use scene::*;
@@ -345,6 +346,11 @@ fn the_witness_may_not_have_been_reached() {
     }
 }
 
+/// A clean visit, and another one in which the witness only looked.
+fn looked(scene: Scene, look: &Visit) -> Scene {
+    visited(scene, &Visit::default()).body(look.body())
+}
+
 #[test]
 fn what_the_witness_meets_itself_is_another_networks_word() {
     let elsewhere = "198.18.5.9";
@@ -354,78 +360,89 @@ fn what_the_witness_meets_itself_is_another_networks_word() {
         (alone.verdict, alone.location.class),
         (Verdict::Server, L::Server)
     );
-    let visit = Visit::default().looked(clean(), elsewhere);
-    let hidden = judge(&visited(honest(), &visit).measurements);
+    let look = Visit::looking(clean(), elsewhere);
+    let hidden = judge(&looked(honest(), &look).measurements);
     assert_eq!(
         (hidden.verdict, hidden.mechanism, hidden.location.class),
         (Verdict::Server, Some(M::HiddenFromUs), L::ServerPolicy),
         "{hidden:#?}"
     );
-    let cited = |finding: &Finding, words: &str| {
-        let mut claims = finding.evidence.iter().map(|one| &one.claim);
-        claims.any(|claim| claim.contains(words))
-    };
-    assert!(cited(&hidden, "from the witness w.example, TLS comes up"));
-    // What is cited is the signed report, whose own steps are not this archive's.
     let from_look = hidden
         .evidence
         .iter()
-        .find(|one| one.claim.contains("TLS comes up"))
-        .unwrap();
+        .find(|one| one.claim == "from the witness w.example, TLS comes up")
+        .expect("the look is cited");
+    // What is cited is the signed report, whose own steps are not this archive's.
     assert_eq!((from_look.step, from_look.bytes), (None, None));
     // Nobody is offered it: then it is the server.
-    let visit = Visit::default().looked(
+    let stripped = || {
         Talk::smtp()
             .greets(GREETING)
             .ehlo(&postfix_without())
-            .quit(BYE),
-        elsewhere,
-    );
-    let nobody = judge(&visited(honest(), &visit).measurements);
+            .quit(BYE)
+    };
+    let look = Visit::looking(stripped(), elsewhere);
+    let nobody = judge(&looked(honest(), &look).measurements);
     assert_eq!(nobody.location.class, L::Server);
     assert!(weighs(&nobody, "few-vantages-stripped"));
 }
 
 #[test]
+fn a_look_says_nothing_of_the_connections_of_another_session() {
+    // Its report holds none of them, and that is no sign of a proxy.
+    for scene in [honest, masked, plain] {
+        let before = judge(&visited(scene(), &Visit::default()).measurements);
+        let look = Visit::looking(Talk::smtp().greets("421 busy"), "198.18.5.9");
+        let with = judge(&looked(scene(), &look).measurements);
+        assert!(weighs(&with, "witness-clean"), "{with:#?}");
+        assert_eq!(
+            (with.verdict, with.mechanism, with.location),
+            (before.verdict, before.mechanism, before.location)
+        );
+        assert_eq!(with.witness, before.witness);
+    }
+}
+
+#[test]
 fn looks_that_count_for_nothing_say_why() {
-    let judged = |visit: Visit| judge(&visited(honest(), &visit).measurements);
+    let judged = |look: &Visit| judge(&looked(honest(), look).measurements);
     let why = |finding: &Finding| {
         let not_run = finding.not_run.iter();
         let mut whys = not_run.filter(|one| one.test == "vantages");
         whys.next().map(|one| one.why.clone()).unwrap_or_default()
     };
     let elsewhere = "198.18.5.9";
-    for (visit, words) in [
+    for (look, words) in [
         (
-            Visit::default().looked(Talk::smtp().refused(FailureKind::TimedOut), elsewhere),
+            Visit::looking(Talk::smtp().refused(FailureKind::TimedOut), elsewhere),
             "hosters close mail ports",
         ),
         (
-            Visit::default().looked(clean(), "198.18.1.77"),
+            Visit::looking(clean(), "198.18.1.77"),
             "stands in this network",
         ),
         (
-            Visit::default().looked(Talk::smtp().greets("421 busy"), elsewhere),
+            Visit::looking(Talk::smtp().greets("421 busy"), elsewhere),
             "neither an offer",
         ),
     ] {
-        let finding = judged(visit);
+        let finding = judged(&look);
         assert_eq!(finding.location.class, L::Server);
         assert!(why(&finding).contains(words), "{}", why(&finding));
     }
     let forged = Visit {
         standing: Standing::Forged,
-        ..Visit::default().looked(clean(), elsewhere)
+        ..Visit::looking(clean(), elsewhere)
     };
-    assert_eq!(judged(forged).location.class, L::Server);
+    assert_eq!(judged(&forged).location.class, L::Server);
     // Another server's is nothing to this one.
-    let other = Visit::default().looked(
+    let other = Visit::looking(
         Talk::to(service(Scheme::Smtp, "mx.example.net"))
             .greets(GREETING)
             .ehlo(POSTFIX),
         elsewhere,
     );
-    assert!(!weighs(&judged(other), "few-vantages-clean"));
+    assert!(!weighs(&judged(&other), "few-vantages-clean"));
 }
 
 #[test]
@@ -455,6 +472,34 @@ fn the_way_back_places_a_box_that_only_masks_lists() {
     );
     let json = serde_json::to_value(&finding).unwrap();
     assert_eq!(json["direction"], "to-client");
+}
+
+#[test]
+fn a_list_that_arrives_whole_places_no_forged_refusal() {
+    // The witness's list is whole at every hop; what differs is the reply to STARTTLS, or the list's last way to us.
+    let placed = |from: &str, to: &str| {
+        let visit = Visit {
+            heard: replaced(&Visit::default().offered, from, to),
+            trace: Some(backward(None)),
+            ..Visit::default()
+        };
+        let heard = visit.heard.clone();
+        let talk = visit.talk().starttls("220 go").tweak(|dialogue| {
+            dialogue.transcript = transcript(&visit.sent, &heard);
+            let length = heard.len() as u64;
+            let reply = dialogue.exchanges.last_mut().unwrap();
+            reply.received = ByteRange {
+                from: length - 8,
+                to: length,
+            };
+        });
+        let scene = masked().body(surroundings(true)).talk(talk);
+        let finding = judge(&scene.body(visit.body()).measurements);
+        assert!(weighs(&finding, "witness-tampered"), "{finding:#?}");
+        weighs(&finding, "reply-quote-changed")
+    };
+    assert!(!placed("220 go", "500 no"));
+    assert!(placed("STARTTLS", "XXXXXXXA"));
 }
 
 #[test]

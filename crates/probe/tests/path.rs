@@ -217,6 +217,14 @@ fn a_masker_is_found_between_two_hops() {
                 let whole = vec![(1, true), (2, true), (3, true)];
                 assert_eq!(quoted(sweep, Payload::Control, b"NOOP 789\r\n"), whole);
                 assert_eq!(ttls_of(sweep, PacketKind::StartTlsReply), [61]);
+                // One more verb, to the first hop that got the change: this box does not look for it.
+                let unknown = sweep.probes.iter();
+                let mut unknown = unknown.filter(|probe| probe.payload == Payload::UnknownVerb);
+                let probe = unknown.next().expect("a verb that nobody knows");
+                assert_eq!((probe.ttl, probe.sent.len()), (first, 10));
+                let quote = quote(probe).expect("a quote");
+                assert!(quote.bytes.ends_with(&probe.sent));
+                assert_eq!(unknown.next(), None);
             }
             // Without any privilege SYNs that carry data tell the same.
             let measurements = chain.trace(Engine::Unprivileged, 4);

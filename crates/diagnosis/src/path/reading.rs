@@ -116,6 +116,8 @@ pub(super) struct HopRead<'a> {
     pub(super) test: Side<'a>,
     /// Whatever no box looks for.
     pub(super) control: Side<'a>,
+    /// A verb that nobody knows.
+    pub(super) unknown: Side<'a>,
     /// A ClientHello.
     pub(super) hello: Side<'a>,
 }
@@ -148,7 +150,8 @@ impl<'a> Reading<'a> {
             let side: &mut Side<'a> = match probe.payload {
                 Payload::StartTls | Payload::Capabilities => &mut hop.test,
                 Payload::ClientHello => &mut hop.hello,
-                Payload::None | Payload::Control | Payload::UnknownVerb => &mut hop.control,
+                Payload::UnknownVerb => &mut hop.unknown,
+                Payload::None | Payload::Control => &mut hop.control,
             };
             read_probe(trace, probe, step, side);
         }
@@ -337,7 +340,6 @@ fn read_probe<'a>(trace: &'a Trace, probe: &'a Probe, step: u32, side: &mut Side
             Answered::Closed => Word::Closed,
         };
         // On a standing connection the packet comes again with the full TTL: what is answered then tells no distance.
-        // And nothing is answered before it was asked.
         // And nothing is answered before it was asked, nor by what an earlier command left behind: where packets are
         // captured, an answer to this one was.
         let left_behind = trace.engine == Engine::Raw

@@ -116,6 +116,40 @@ pub(super) fn rewritten(traced: &Traced<'_>, walk: &mut Walk) {
         engine,
     );
     cite_change(&changed, segment, walk);
+    if direct {
+        cite_unknown(&changed, segment, walk);
+    }
+}
+
+/// Whether the device changes a verb that nobody knows as well: what it looks for tells a setting from an aim, and is told
+/// without being weighed.
+fn cite_unknown(changed: &[&(&Reading<'_>, Vec<Option<bool>>)], segment: Segment, walk: &mut Walk) {
+    let supports = Mechanism::CommandRewritten.into();
+    let behind = || {
+        changed.iter().flat_map(|(reading, _)| {
+            let hops = (1_u8..).zip(&reading.hops);
+            hops.filter(|(hop, _)| *hop >= segment.up_to_hop)
+                .map(move |(hop, read)| (reading, hop, &read.unknown))
+        })
+    };
+    let edited = behind().find_map(|(reading, hop, side)| Some((reading, hop, side.changed()?)));
+    let whole = behind().find_map(|(reading, hop, side)| Some((reading, hop, side.whole()?)));
+    match (edited, whole) {
+        (Some((reading, hop, quoted)), None) => {
+            walk.evidence.push(reading.cite(
+                quoted,
+                supports,
+                format!("a verb that no server knows arrives changed at hop {hop} as well: the device edits whatever it does not know, and did not look for STARTTLS"),
+            ));
+            walk.innocent.push("an inspection that overwrites every unknown verb is how some firewalls are delivered; it says nothing of anybody's aim".into());
+        }
+        (None, Some((reading, hop, quoted))) => walk.evidence.push(reading.cite(
+            quoted,
+            supports,
+            format!("a verb that no server knows arrives whole at hop {hop}: the device changes STARTTLS, and not whatever it does not know"),
+        )),
+        _ => {}
+    }
 }
 
 fn cite_change(changed: &[&(&Reading<'_>, Vec<Option<bool>>)], segment: Segment, walk: &mut Walk) {

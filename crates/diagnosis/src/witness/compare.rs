@@ -37,6 +37,19 @@ pub(super) fn plain(transcript: &Transcript, direction: Direction) -> Vec<u8> {
     without_credentials(&bytes)
 }
 
+/// How long [`plain`] is up to a place in the stream of one direction.
+pub(super) fn length_before(transcript: &Transcript, direction: Direction, end: u64) -> usize {
+    let mut bytes = Vec::new();
+    for chunk in transcript.of(direction) {
+        let room = usize::try_from(end.saturating_sub(chunk.offset)).unwrap_or(usize::MAX);
+        if chunk.layer != Layer::Plain || room == 0 || bytes.len() >= MOST {
+            break;
+        }
+        bytes.extend_from_slice(chunk.bytes.get(..room).unwrap_or(&chunk.bytes));
+    }
+    without_credentials(&bytes).len()
+}
+
 /// Lines that carry credentials, cut behind their verb: one end may have redacted them and the other not.
 fn without_credentials(bytes: &[u8]) -> Vec<u8> {
     const VERBS: [&[u8]; 4] = [b"AUTH ", b"PASS ", b"LOGIN ", b"AUTHENTICATE "];

@@ -161,7 +161,13 @@ pub(super) fn hear_dialogue(hearing: &Hearing<'_>, report: &Report, testimony: &
                 ));
             }
         }
-        if to_client {
+        // The reply to STARTTLS is no list: who forges it need not touch what the witness traces with.
+        let lists = hearing.upgrades().next().map_or(usize::MAX, |step| {
+            let reply = step.exchange.received.from;
+            compare::length_before(transcript, Direction::ToClient, reply)
+        });
+        let differs = down.difference.as_ref();
+        if differs.is_some_and(|(_, heard)| heard.start < lists) {
             testimony.list = down_told.was.clone().zip(down_told.became.clone());
         }
     } else {

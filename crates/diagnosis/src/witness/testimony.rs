@@ -204,8 +204,13 @@ fn hear_report<'a>(
             report.dropped
         ));
     }
+    // A report speaks of its own session's connections; a witness may be visited more than once.
+    let of_session = |role: &Role| match role {
+        Role::Witness { token } => token.starts_with(&visit.session),
+        _ => false,
+    };
     let mine = hearings.iter().filter(|hearing| {
-        matches!(hearing.dialogue.role, Role::Witness { .. })
+        of_session(&hearing.dialogue.role)
             && hearing.dialogue.service.port == service.port
             && hearing.protocol() == service.scheme.protocol()
     });

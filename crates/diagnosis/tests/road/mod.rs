@@ -291,6 +291,7 @@ pub struct Visit {
     pub syn_ttl: u8,
     pub standing: Standing,
     pub reached: bool,
+    pub session: &'static str,
     pub looks: Vec<Look>,
 }
 
@@ -298,7 +299,7 @@ pub const LIST: &str = "250-w.example\r\n250-STARTTLS\r\n250-XCANARY-1234\r\n250
 
 impl Default for Visit {
     fn default() -> Self {
-        let sent = b"EHLO t-1.witness.invalid\r\nSTARTTLS\r\n".to_vec();
+        let sent = b"EHLO s1d01.witness.invalid\r\nSTARTTLS\r\n".to_vec();
         let offered = format!("220 w.example ESMTP\r\n{LIST}220 go\r\n").into_bytes();
         Self {
             received: sent.clone(),
@@ -309,6 +310,7 @@ impl Default for Visit {
             syn_ttl: 60,
             standing: Standing::Signed,
             reached: true,
+            session: "s1",
             looks: Vec::new(),
         }
     }
@@ -325,8 +327,8 @@ impl Visit {
         }
     }
 
-    /// The witness itself met this at the target, coming from this address.
-    pub fn looked(self, talk: Talk, local: &str) -> Self {
+    /// A visit of its own, in which the witness met this at the target, coming from this address.
+    pub fn looking(talk: Talk, local: &str) -> Self {
         let talk = talk.tweak(|dialogue| dialogue.connect.local = Some(format!("{local}:40001")));
         let scene = Scene::new().talk(talk);
         let dialogue = scene.measurements[0].dialogue().unwrap().clone();
@@ -337,8 +339,10 @@ impl Visit {
             declined: None,
         };
         Self {
+            reached: false,
+            session: "s2",
             looks: vec![look],
-            ..self
+            ..Self::default()
         }
     }
 
@@ -349,7 +353,7 @@ impl Visit {
         let (sent, heard) = (self.sent.clone(), self.heard.clone());
         Talk::to(witness)
             .role(Role::Witness {
-                token: "t-1".into(),
+                token: "s1d01".into(),
             })
             .greets("220 w.example ESMTP")
             .ehlo("250 w.example\n")
@@ -359,7 +363,7 @@ impl Visit {
     /// The visit with its report.
     pub fn body(&self) -> Body {
         let connection = WitnessedConnection {
-            token: Some("t-1".into()),
+            token: Some("s1d01".into()),
             service: WitnessService::Mail {
                 protocol: Protocol::Smtp,
             },
@@ -378,7 +382,7 @@ impl Visit {
         let report = Report {
             schema: REPORT_SCHEMA.into(),
             tool: "hoofbeat 0.1.0".into(),
-            session: "s1".into(),
+            session: self.session.into(),
             nonce: "00ff".into(),
             started: NOW + 7200,
             client: ip("198.18.1.0"),
@@ -397,7 +401,7 @@ impl Visit {
         Body::Witness(WitnessVisit {
             host: "w.example".into(),
             pinned: None,
-            session: "s1".into(),
+            session: self.session.into(),
             nonce: "00ff".into(),
             errands: Vec::new(),
             report: Some(SignedReport {
@@ -483,7 +487,7 @@ pub fn backward(changed_at: Option<u8>) -> Trace {
     Trace {
         direction: Direction::ToClient,
         role: Role::Witness {
-            token: "t-1".into(),
+            token: "s1d01".into(),
         },
         ..trace(Method::Sweep, Role::Target, 25, probes)
     }

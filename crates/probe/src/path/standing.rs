@@ -138,8 +138,10 @@ impl<'a> Standing<'a> {
 
     /// One command with a limited TTL, everything that it caused, and how the session stands then.
     pub(super) async fn limited(&mut self, ttl: u8, payload: Payload) -> (Probe, After) {
-        self.count = self.count.wrapping_add(1) % 100;
-        let command = words::command(self.protocol, payload, self.count);
+        let command = match payload {
+            Payload::UnknownVerb => words::unknown(&self.bench.context.unknown_verb),
+            _ => self.command(payload),
+        };
         let mut probe = self.probe(ttl, payload, &command);
         let _ = self.stream.take_error();
         let _ = sys::set_ttl(&self.stream, self.family, ttl);

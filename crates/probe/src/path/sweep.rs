@@ -106,6 +106,9 @@ pub(super) async fn sweep(
             let protocol = ask.service.scheme.protocol();
             let tests = tests(&mut standing, protocol, reach, known, &mut trace.probes).await;
             began_tls = tests == Tests::BeganTls;
+            if tests == Tests::Done && !standing.is_over() {
+                unknown(&mut standing, protocol, known, &mut trace.probes).await;
+            }
             (tests == Tests::Silent).then(silent)
         }
         Err(failure) => Some(failure),
@@ -291,6 +294,28 @@ async fn tests(
         }
     }
     Tests::Done
+}
+
+/// One verb that nobody knows, to the first hop that got STARTTLS changed: is it changed as well? Only SMTP servers bear one
+/// more thing to refuse.
+async fn unknown(
+    standing: &mut Standing<'_>,
+    protocol: Protocol,
+    known: &Known,
+    probes: &mut Vec<Probe>,
+) {
+    let tests = probes
+        .iter()
+        .filter(|probe| probe.payload == Payload::StartTls);
+    let bears = matches!(protocol, Protocol::Smtp | Protocol::Lmtp)
+        && tests.clone().count() < MOST_REFUSED
+        && !known.is_swallowed;
+    let changed = tests.filter(|probe| is_changed(probe) == Some(true));
+    let first = changed.map(|probe| probe.ttl).min();
+    if let Some(ttl) = first.filter(|_| bears) {
+        let (probe, _) = standing.limited(ttl, Payload::UnknownVerb).await;
+        probes.push(probe);
+    }
 }
 
 /// How many test commands left with a TTL.

@@ -21,6 +21,11 @@ pub(super) fn command(protocol: Protocol, payload: Payload, number: u8) -> Vec<u
     (line + "\r\n").into_bytes()
 }
 
+/// SMTP's line with a verb that nobody knows, as long as STARTTLS.
+pub(super) fn unknown(verb: &str) -> Vec<u8> {
+    format!("{verb}\r\n").into_bytes()
+}
+
 /// What a command's reply is framed as, and the tag that it bears.
 pub(super) fn label(payload: Payload, protocol: Protocol) -> Label {
     match (payload, protocol) {

@@ -10,6 +10,7 @@ enum Scene {
     Client(String),
     Silent,
     Wait,
+    Swallowed,
     Tls(bool),
     Closed,
     Reset,
@@ -53,6 +54,11 @@ impl Play {
     /// Time passes up to the moment the session waits for.
     pub(super) fn wait(mut self) -> Self {
         self.scenes.push(Scene::Wait);
+        self
+    }
+    /// What was sent last is known not to arrive.
+    pub(super) fn swallowed(mut self) -> Self {
+        self.scenes.push(Scene::Swallowed);
         self
     }
     /// The session asks for TLS, and the handshake succeeds.
@@ -125,6 +131,7 @@ impl Play {
                         .expect("the session waits for something");
                     session.handle_timeout(now);
                 }
+                Scene::Swallowed => session.handle_swallowed(now),
                 Scene::Tls(works) => {
                     events.extend(core::iter::from_fn(|| session.poll_event()));
                     assert_eq!(events.last(), Some(&Event::Upgrade));

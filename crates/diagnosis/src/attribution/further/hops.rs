@@ -117,6 +117,9 @@ impl Further {
                 accuse(change, opinion);
             }
             self.wire(bench, walk, change, opinion);
+        } else if walk.wire.answered_here && !ends && change.kind != Kind::Blocked {
+            // Whatever routes packets took beyond this host, this one came from none of them.
+            self.wire(bench, walk, change, opinion);
         } else if ends && change.direct && change.first_hop {
             self.answered_here(bench, walk);
         }

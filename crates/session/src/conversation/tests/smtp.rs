@@ -166,6 +166,27 @@ fn silence_closes_without_a_word_before_the_greeting_and_with_quit_later() {
 }
 
 #[test]
+fn what_does_not_arrive_is_waited_for_no_longer_but_a_reply_that_has_begun_is() {
+    play(baseline(Protocol::Smtp))
+        .swallowed()
+        .server("220 mx\r\n")
+        .client("EHLO c\r\n")
+        .server("250-m")
+        .swallowed()
+        .server("x\r\n250 STARTTLS\r\n")
+        .client("STARTTLS\r\n")
+        .swallowed()
+        .client("QUIT\r\n")
+        .swallowed()
+        .ends(&[
+            (Greeting, Replied, "220 mx\r\n"),
+            (Capabilities, Replied, "250-mx\r\n250 STARTTLS\r\n"),
+            (StartTls, TimedOut, ""),
+            (Quit, TimedOut, ""),
+        ]);
+}
+
+#[test]
 fn only_220_upgrades() {
     for refusal in [
         "454 4.7.0 later\r\n",
