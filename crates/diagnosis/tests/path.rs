@@ -797,6 +797,15 @@ fn a_blocked_port_is_placed_by_where_its_syns_end() {
         (Some(M::PortBlocked), L::ThisHost),
         "{finding:#?}"
     );
+    // A packet that was lost on the way moves nothing: it is heard of again one hop further on.
+    let mut lossy = syns(25, Role::Target, None, &connected, 2);
+    lossy.probes[0].answers.clear();
+    let finding = judge(&traced(closed(), [lossy, open()]));
+    assert_eq!(
+        (finding.mechanism, segment(&finding)),
+        (Some(M::PortBlocked), Some((2, 3))),
+        "{finding:#?}"
+    );
     // In front of the server it is the operator's choice.
     let finding = judge(&traced(
         closed(),
@@ -1099,6 +1108,48 @@ fn what_ends_client_hellos_is_placed() {
         }
         let finding = judge(&traced(dies(&outcome), deaf));
         assert_ne!(finding.verdict, Verdict::Interference, "{finding:#?}");
+    }
+}
+
+#[test]
+fn the_ttl_of_resets_tells_how_far_their_sender_is() {
+    // Whole ClientHellos are all that was answered, so no hop tells where; the resets come from three hops away.
+    let traces = |ttls: [u8; 2]| {
+        [(40_001, ttls[0]), (40_002, ttls[1])].map(|(source, ttl)| {
+            let mut trace = hellos(source, &[6], 3, Met::Reset);
+            for probe in &mut trace.probes {
+                for answer in &mut probe.answers {
+                    if answer.what == Answered::Reset {
+                        answer.ttl = Some(ttl);
+                    }
+                }
+            }
+            trace
+        })
+    };
+    let died = || {
+        dies(&HandshakeOutcome::Reset)
+            .talk(clean_control(Scheme::Smtp, 1).dies(HandshakeOutcome::Reset))
+            .talk(clean_control(Scheme::Smtp, 2).dies(HandshakeOutcome::Reset))
+    };
+    let finding = judge(&traced(died(), traces([62, 62])));
+    assert_eq!(
+        (finding.verdict, finding.mechanism, finding.location.class),
+        (
+            Verdict::Interference,
+            Some(M::HandshakeReset),
+            L::AccessNetwork
+        ),
+        "{finding:#?}"
+    );
+    assert!(weighs(&finding, "hello-reset-with-another-ttl"));
+    // It places what dialogues accuse; alone it accuses nobody.
+    let alone = judge(&traced(dies(&HandshakeOutcome::Reset), traces([62, 62])));
+    assert_ne!(alone.verdict, Verdict::Interference);
+    // The server's own TTL, or two that differ, place nothing.
+    for ttls in [[59, 59], [62, 61], [62, 59]] {
+        let finding = judge(&traced(died(), traces(ttls)));
+        assert!(!weighs(&finding, "hello-reset-with-another-ttl"));
     }
 }
 

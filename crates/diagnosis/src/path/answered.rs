@@ -104,6 +104,21 @@ pub(super) fn acts(voice: &Voice<'_>) -> Acts {
 /// Probability that a packet did not leave with 64, 128 or 255.
 const MISLABEL_INITIAL: f64 = 0.2;
 
+/// The stretches around the node that something was sent from, with what hops tell besides.
+pub(super) fn sent_from(hop: u8, distance: u8, told: &[Option<bool>]) -> Option<ChangePoint> {
+    // A node lies between two stretches.
+    let both: Vec<ChangePoint> = [hop, hop.saturating_add(1)]
+        .into_iter()
+        .filter_map(|j| ChangePoint::at(j, distance, MISLABEL_INITIAL))
+        .collect();
+    let around = ChangePoint::averaged(&both)?;
+    // Where the hops say something else than the TTL does, the TTL alone is told.
+    let narrowed = around.clone().with(told);
+    narrowed
+        .filter(|narrowed| around.segment().holds(narrowed.segment()))
+        .or(Some(around))
+}
+
 /// Where STARTTLS died without an answer: nobody who answers it was met up to there.
 fn unmet(traced: &Traced<'_>) -> Vec<Option<bool>> {
     let told: Vec<(&Reading<'_>, Vec<Option<bool>>)> = traced
@@ -162,21 +177,7 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
         }
         // What is missing are the hops to whoever sent it.
         let hop = Some(sender(odd)).filter(|hop| *hop < traced.distance);
-        // It tells the node that it was sent from, which lies between two stretches.
-        let around = |hop: u8| {
-            [hop, hop.saturating_add(1)]
-                .into_iter()
-                .filter_map(|j| ChangePoint::at(j, traced.distance, MISLABEL_INITIAL))
-                .collect::<Vec<_>>()
-        };
-        let point = hop.and_then(|hop| {
-            let around = ChangePoint::averaged(&around(hop))?;
-            // Where the hops say something else than the TTL does, the TTL alone is told.
-            let narrowed = around.clone().with(&unmet(traced));
-            narrowed
-                .filter(|narrowed| around.segment().holds(narrowed.segment()))
-                .or(Some(around))
-        });
+        let point = hop.and_then(|hop| sent_from(hop, traced.distance, &unmet(traced)));
         walk.evidence.push(evidence::whole(
             reading.id,
             Mechanism::CommandRefused,

@@ -9,7 +9,7 @@ use alloc::{collections::BTreeSet, format, vec::Vec};
 use hoofbeat_observation::{Answer, Answered, Engine, Payload, Probe, QuoteBegins};
 
 use super::{
-    answered::acts,
+    answered::{acts, sent_from},
     changepoint::{ChangePoint, MISLABEL},
     place::Acts,
     quote::Packet,
@@ -26,12 +26,7 @@ const AGREEING: usize = 2;
 
 /// A ClientHello is reset, or heard of no more, short of the server.
 pub(super) fn hello(traced: &Traced<'_>, walk: &mut Walk) {
-    let readings: Vec<&Reading<'_>> = traced
-        .sweeps
-        .iter()
-        .filter(|reading| reading.trace.engine == Engine::Raw)
-        .filter(|reading| reading.hops.iter().any(|hop| hop.hello.asked))
-        .collect();
+    let readings = readings(traced);
     let all = || readings.iter().flat_map(|reading| &reading.hops);
     // Whoever took one in, at whatever TTL, shows that nothing on the way there ends it.
     let arrived = all().any(|hop| {
@@ -120,6 +115,15 @@ pub(super) fn hello(traced: &Traced<'_>, walk: &mut Walk) {
     }
 }
 
+fn readings<'t, 'a>(traced: &'t Traced<'a>) -> Vec<&'t Reading<'a>> {
+    let raw = traced
+        .sweeps
+        .iter()
+        .filter(|reading| reading.trace.engine == Engine::Raw);
+    raw.filter(|reading| reading.hops.iter().any(|hop| hop.hello.asked))
+        .collect()
+}
+
 /// ClientHellos die on their way like any other packet, and whole they meet a reset from the end of the path, or silence.
 /// Nobody is accused by it, so one connection is enough.
 fn arrives(
@@ -161,6 +165,67 @@ fn arrives(
         Kind::HelloDropped
     };
     walk.hello_intact = Some((kind, Intact::at(before, &point, &walk.nodes)));
+}
+
+/// Resets of ClientHellos come with one TTL, on two connections, and the server's words with another: another machine sends
+/// them, as far away as that tells. Which TTL they left with is taken for granted, so nobody is accused by it.
+pub(super) fn resets_from_nearer(traced: &Traced<'_>, walk: &mut Walk) {
+    // A place that hops tell is better than one that a TTL does.
+    if walk.hello_intact.is_some() {
+        return;
+    }
+    let readings = readings(traced);
+    let odd = |reading: &&Reading<'_>| -> Option<(u8, u8)> {
+        let own = own_ttls(reading);
+        let genuine = *own.first().filter(|_| own.len() == 1)?;
+        let resets = reading.hops.iter().filter_map(reset);
+        let ttls: BTreeSet<Option<u8>> = resets.map(|voice| voice.answer.ttl).collect();
+        let ttl = (*ttls.first().filter(|_| ttls.len() == 1)?)?;
+        (ttl != genuine).then_some((ttl, genuine))
+    };
+    let told: Vec<(u8, u8)> = readings.iter().filter_map(odd).collect();
+    let [first, others @ ..] = told.as_slice() else {
+        return;
+    };
+    let (ttl, genuine) = *first;
+    let hop = sender(ttl);
+    if told.len() < AGREEING || others.iter().any(|one| one != first) || hop >= traced.distance {
+        return;
+    }
+    // Where one died, whoever resets it was not met yet.
+    let unmet: Vec<Option<bool>> = (0..usize::from(traced.distance))
+        .map(|at| {
+            let mut there = readings.iter().filter_map(|reading| reading.hops.get(at));
+            let died = there.any(|hop| hop.hello.expired && hop.hello.voices.is_empty());
+            died.then_some(false)
+        })
+        .collect();
+    let Some((point, reading)) = sent_from(hop, traced.distance, &unmet).zip(readings.first())
+    else {
+        return;
+    };
+    settle(
+        walk,
+        point,
+        Kind::HelloForged,
+        Acts::InPassing,
+        false,
+        Engine::Raw,
+    );
+    if let (Some(places), Some(change)) = (walk.nodes.of_node(hop), walk.change.as_mut()) {
+        change.places = places;
+    }
+    walk.wire = wire(&readings);
+    walk.evidence.push(evidence::whole(
+        reading.id,
+        Mechanism::HandshakeReset,
+        format!("the resets that answer ClientHellos arrive with TTL {ttl}, the server's words with TTL {genuine}: another machine sends them"),
+        "",
+    ));
+    walk.innocent.push(
+        "a device in front of a server may reset connections that the server itself has given up"
+            .into(),
+    );
 }
 
 fn reset<'s, 'a>(hop: &'s HopRead<'a>) -> Option<&'s Voice<'a>> {

@@ -29,15 +29,12 @@ pub(super) fn dropped(traced: &Traced<'_>, walk: &mut Walk) {
         .iter()
         .map(|reading| (reading, silences(reading, traced)))
         .collect();
-    let (flags, contradiction) = merged(&told);
+    let (mut flags, contradiction) = merged(&told);
+    forget_lost(&mut flags);
     let first = flags.iter().position(|flag| *flag == Some(true));
     let Some(first) = first.filter(|_| !contradiction) else {
         return;
     };
-    // Whoever is heard of behind a silence was not swallowed at it.
-    if flags.iter().skip(first).any(|flag| *flag == Some(false)) {
-        return;
-    }
     let Some(point) = ChangePoint::of_silences(&flags, traced.distance) else {
         return;
     };
@@ -59,6 +56,14 @@ pub(super) fn dropped(traced: &Traced<'_>, walk: &mut Walk) {
         "",
     ));
     walk.innocent.push("routers limit how often they tell of such deaths; what speaks against it is that control packets beside these were told of, and that the whole command was never answered".into());
+}
+
+/// Whoever is heard of behind a silence was not stopped at it: a packet was lost there, or a router limits what it tells.
+fn forget_lost(flags: &mut [Option<bool>]) {
+    let heard = flags.iter().rposition(|flag| *flag == Some(false));
+    for flag in flags.iter_mut().take(heard.unwrap_or(0)) {
+        *flag = flag.filter(|silent| !silent);
+    }
 }
 
 /// Where a control command is heard of and STARTTLS is not.
@@ -154,7 +159,7 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
     let Some((other, further)) = passes_beyond(traced, 0) else {
         return;
     };
-    let flags: Vec<Option<bool>> = (1..=traced.distance)
+    let mut flags: Vec<Option<bool>> = (1..=traced.distance)
         .map(|hop| {
             let told = traced.others.iter().any(|other| {
                 other
@@ -169,11 +174,9 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
             }
         })
         .collect();
+    forget_lost(&mut flags);
     let silent = flags.iter().filter(|flag| **flag == Some(true)).count();
-    let first = flags.iter().position(|flag| *flag == Some(true));
-    let after =
-        first.is_some_and(|first| flags.iter().skip(first).any(|flag| *flag == Some(false)));
-    if silent < 2 || after {
+    if silent < 2 {
         return;
     }
     if let Some(point) = ChangePoint::of_silences(&flags, traced.distance) {

@@ -8,7 +8,7 @@
 //! | a ClientHello is reset, or dies without a word, where a control command's death is told | a filter of TLS | [`Kind::HelloReset`], [`Kind::HelloDropped`] |
 //! | the port answers nearer than the same address's other ports | a proxy | [`Kind::Terminated`] |
 //! | the port's SYN dies, or is refused, where other ports' go on | a port block | [`Kind::Blocked`] |
-//! | the refusal arrives with another TTL than the connection's other packets | a forger | [`Kind::Forged`] |
+//! | the refusal, or a ClientHello's reset, arrives with another TTL than the connection's other packets | a forger | [`Kind::Forged`], [`Kind::HelloForged`] |
 //!
 //! Test and control packets of one flow take one route, so only what differs between them counts. It must not know
 //! what the dialogue said.
@@ -22,7 +22,7 @@ use super::{
     Hop, PathReport,
     answered::{answered, forged},
     changepoint::ChangePoint,
-    hello::hello,
+    hello::{hello, resets_from_nearer},
     place::{Acts, Facing, Map, Nodes, Places},
     reading::{HopRead, MOST_HOPS, Reading, Side},
     rewritten::rewritten,
@@ -44,6 +44,7 @@ pub(crate) enum Kind {
     Forged,
     HelloReset,
     HelloDropped,
+    HelloForged,
 }
 
 impl Kind {
@@ -59,12 +60,16 @@ impl Kind {
             Self::Forged => "reply-with-another-ttl",
             Self::HelloReset => "hello-reset-early",
             Self::HelloDropped => "hello-dropped-on-the-way",
+            Self::HelloForged => "hello-reset-with-another-ttl",
         }
     }
 
     /// Whether it happens to the handshake, and not to STARTTLS.
     pub(crate) const fn is_of_hello(self) -> bool {
-        matches!(self, Self::HelloReset | Self::HelloDropped)
+        matches!(
+            self,
+            Self::HelloReset | Self::HelloDropped | Self::HelloForged
+        )
     }
 }
 
@@ -219,8 +224,15 @@ pub(crate) fn walk<'a>(service: &Service, traces: &[Cited<'a>], map: &Map<'_>) -
         nodes,
         id: own.first().map_or("", |(id, _)| *id).into(),
     };
-    const LOOKS: [fn(&Traced<'_>, &mut Walk); 7] = [
-        rewritten, answered, dropped, hello, terminated, blocked, forged,
+    const LOOKS: [fn(&Traced<'_>, &mut Walk); 8] = [
+        rewritten,
+        answered,
+        dropped,
+        hello,
+        terminated,
+        blocked,
+        forged,
+        resets_from_nearer,
     ];
     for look in LOOKS {
         if walk.change.is_none() {

@@ -449,7 +449,7 @@ fn accuse(change: &Change, opinion: &mut Opinion) {
 /// The path shows that what breaks the handshake is not the server.
 fn accuse_of_hello(change: &Change, opinion: &mut Opinion) {
     let (mechanism, what) = match change.kind {
-        Kind::HelloReset => (Mechanism::HandshakeReset, "answered by a reset"),
+        Kind::HelloReset | Kind::HelloForged => (Mechanism::HandshakeReset, "answered by a reset"),
         _ => (Mechanism::HandshakeBlackholed, "swallowed"),
     };
     if opinion.certain.is_some() {
@@ -503,7 +503,7 @@ fn corroborates(bench: &Bench<'_, '_>, kind: Kind, opinion: &Opinion) -> bool {
             .any(|(_, step)| step.refused() || step.unanswered()),
         Kind::Reset => any(&|outcome, _| matches!(outcome, Outcome::Reset | Outcome::Closed)),
         Kind::Dropped => any(&|outcome, _| *outcome == Outcome::TimedOut),
-        Kind::HelloReset => handshake(&HandshakeOutcome::Reset),
+        Kind::HelloReset | Kind::HelloForged => handshake(&HandshakeOutcome::Reset),
         Kind::HelloDropped => handshake(&HandshakeOutcome::TimedOut),
         Kind::Terminated | Kind::Blocked => true,
     }
