@@ -83,7 +83,7 @@ router with NAT, access provider, transit, the server's edge, the server, beside
 whatever it finds), the same without privilege and without \
 witness, and plain checks on the mobile network and, by the postmaster, inside the server's own; where only the phone meets something (the dispute of 2014), the two change places. The truth stands in the scenario's file, written before the run. The archives \
 are then judged offline (`hoofbeat explain`) with more and with fewer means, so that the engines differ in nothing but evidence: *check alone* has the \
-dialogues, *U* the traces of an unprivileged process, *R* those with raw sockets, then the witness's signed report is added, then the second network, then the view from inside. \
+dialogues, *U* the traces of an unprivileged process, *R* those with raw sockets, then the witness's signed report is added (both ends' bytes, its trace back, and what it met itself at the server where something was odd), then the second network, then the view from inside. \
 Routers and boxes are ours, made from documented behaviour, and all routers are Linux: the tables show that the method tells apart what is in them, \
 not how often it is right in the wild.\n\n\
 *Accused* means named with a probability of 0.80 or more. A **false accusation** is a verdict of interference, or a place other than the server accused, where \
