@@ -286,10 +286,11 @@ fn find(bench: &Bench<'_, '_>) -> (Finding, String, Vec<crate::Question>) {
         next: first_open.or(opinion.next),
         remedies: Vec::new(),
         path,
-        witness: bench
-            .testimony
-            .as_ref()
-            .map(|testimony| testimony.summary.clone()),
+        witness: bench.testimony.as_ref().map(|testimony| {
+            let mut summary = testimony.summary.clone();
+            summary.notes.extend(bench.others.looks.iter().cloned());
+            summary
+        }),
     };
     if finding.next.is_none()
         && finding.verdict != Verdict::Clear

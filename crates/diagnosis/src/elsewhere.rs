@@ -58,6 +58,8 @@ pub(crate) struct Others {
     pub(crate) evidence: Vec<Evidence>,
     /// Vantages that count for nothing, and why.
     pub(crate) unweighed: Vec<String>,
+    /// What cooperating servers met when they looked, as sentences.
+    pub(crate) looks: Vec<String>,
     /// Another host of the same network is clean.
     pub(crate) peer: Option<bool>,
     /// The same host in another network is clean.
@@ -86,6 +88,7 @@ pub(crate) fn hear(
     let (here, started) = (&here.vantage, here.started);
     let mut others = Others::default();
     let mut said = looks(service, own, &mut others.unweighed);
+    others.looks = said.iter().map(|one| one.evidence.claim.clone()).collect();
     for place in elsewhere.iter().take(MOST) {
         let name = name(place.vantage);
         let Some((clean, when, evidence)) = view(service, place, &name) else {

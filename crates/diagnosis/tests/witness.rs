@@ -372,6 +372,8 @@ fn what_the_witness_meets_itself_is_another_networks_word() {
         .iter()
         .find(|one| one.claim == "from the witness w.example, TLS comes up")
         .expect("the look is cited");
+    let notes = hidden.witness.as_ref().map(|witness| &witness.notes);
+    assert!(notes.is_some_and(|notes| notes.contains(&from_look.claim)));
     // What is cited is the signed report, whose own steps are not this archive's.
     assert_eq!((from_look.step, from_look.bytes), (None, None));
     // Nobody is offered it: then it is the server.

@@ -54,8 +54,8 @@ impl<'a> Inquiry<'a> {
         visit(&visiting.name, &settings, self.context, &on_step).await
     }
 
-    /// The services of the target at which a witness shall look, where it is willing: those that are not all well. A clean
-    /// server is spared.
+    /// The services of the target at which a witness shall look, where it is willing: those that are not all well, in
+    /// networks that it can reach. A clean server is spared, and the names of private ones stay here.
     pub(super) fn wants_a_look(
         &self,
         diagnosis: &Diagnosis,
@@ -72,7 +72,8 @@ impl<'a> Inquiry<'a> {
             .iter()
             .filter(|finding| finding.verdict != Verdict::Clear)
             .map(|finding| &finding.service)
-            .filter(|service| service.address.is_some() && targets.contains(service))
+            .filter(|service| service.address.is_some_and(|address| !is_local(address)))
+            .filter(|service| targets.contains(service))
             .take(MOST_LOOKS)
             .cloned()
             .collect();
