@@ -409,6 +409,8 @@ fn signed_visit() -> (WitnessVisit, String) {
         certificate: Default::default(),
         connections: Vec::new(),
         dropped: 0,
+        looks_elsewhere: false,
+        looks: Vec::new(),
     };
     let bytes = serde_json::to_vec(&report).unwrap();
     let signed = [b"hoofbeat witness report\0".as_slice(), &bytes].concat();
@@ -567,6 +569,8 @@ fn trace(hops: &[(u8, &str)]) -> Body {
         packet: Vec::new(),
         at: Elapsed::default(),
         restored: None,
+        left: None,
+        acknowledged: None,
         answers: vec![Answer {
             at: Elapsed::default(),
             ttl: None,

@@ -131,10 +131,10 @@ impl Channel<'_> {
             Request::Done => {}
             Request::Hello(_) => return self.refuse("there is a session already".to_owned()).await,
         }
-        if self.is_busy_after(&session, limits.closing).await {
+        if self.is_busy_after(session, limits.closing).await {
             // What never came will not: the report holds what did.
             self.shared.registry.hurry(&session.id);
-            self.is_busy_after(&session, limits.closing).await;
+            self.is_busy_after(session, limits.closing).await;
         }
         let Some(session) = self.shared.registry.close(&session.id) else {
             return self.refuse("the session has expired".to_owned()).await;
