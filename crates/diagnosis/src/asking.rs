@@ -100,16 +100,17 @@ pub(crate) fn questions(bench: &Bench<'_, '_>, weighed: &Weighed) -> Asked {
             .iter()
             .find(|(test, _)| test == question.id());
         let cost = cost(&question);
+        let (most, enough) = match question {
+            Question::Trace(_) => (
+                BUDGET_OF_TRACES,
+                "twenty-four connections to one server are enough",
+            ),
+            _ => (BUDGET, "twelve connections to one server are enough"),
+        };
         let why = match declined {
             Some((_, why)) => Some(why.as_str()),
-            None => match question {
-                Question::Trace(_) if used + cost > BUDGET_OF_TRACES => {
-                    Some("twenty-four connections to one server are enough")
-                }
-                Question::Trace(_) => None,
-                _ if used + cost > BUDGET => Some("twelve connections to one server are enough"),
-                _ => None,
-            },
+            None if used + cost > most => Some(enough),
+            None => None,
         };
         if let Some(why) = why {
             let test = NotRun {

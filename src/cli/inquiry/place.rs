@@ -60,8 +60,9 @@ impl<'a> Inquiry<'a> {
         &self,
         diagnosis: &Diagnosis,
     ) -> Option<(&'a Visiting, Vec<Service>)> {
-        let willing = self.reports().any(|report| report.looks_elsewhere);
-        let visiting = self.settings.witness.as_ref().filter(|_| willing);
+        let late = self.context.time_left() < LEAST_FOR_A_ROUND;
+        let visiting = self.settings.witness.as_ref();
+        let visiting = visiting.filter(|_| !late && !self.looked)?;
         let dialogues = self.measurements.iter().filter_map(Measurement::dialogue);
         let targets: BTreeSet<&Service> = dialogues
             .filter(|dialogue| dialogue.role == Role::Target)
@@ -77,10 +78,9 @@ impl<'a> Inquiry<'a> {
             .take(MOST_LOOKS)
             .cloned()
             .collect();
-        let late = self.context.time_left() < LEAST_FOR_A_ROUND;
-        visiting
-            .filter(|_| !services.is_empty() && !late && !self.looked)
-            .map(|visiting| (visiting, services))
+        // Reports are long, so they are read last.
+        let wanted = !services.is_empty() && self.reports().any(|report| report.looks_elsewhere);
+        wanted.then_some((visiting, services))
     }
 
     /// The reports of witnesses whose signature holds.

@@ -196,11 +196,8 @@ pub(super) fn forged(traced: &Traced<'_>, walk: &mut Walk) {
                 twice,
                 reading.trace.engine,
             );
-            if let (Some(places), Some(change)) = (
-                hop.and_then(|hop| walk.nodes.of_node(hop)),
-                walk.change.as_mut(),
-            ) {
-                change.places = places;
+            if let Some(hop) = hop {
+                walk.change_at(hop);
             }
         }
         return;

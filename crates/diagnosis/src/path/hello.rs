@@ -212,9 +212,7 @@ pub(super) fn resets_from_nearer(traced: &Traced<'_>, walk: &mut Walk) {
         false,
         Engine::Raw,
     );
-    if let (Some(places), Some(change)) = (walk.nodes.of_node(hop), walk.change.as_mut()) {
-        change.places = places;
-    }
+    walk.change_at(hop);
     walk.wire = wire(&readings);
     walk.evidence.push(evidence::whole(
         reading.id,

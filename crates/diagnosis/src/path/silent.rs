@@ -120,11 +120,8 @@ pub(super) fn blocked(traced: &Traced<'_>, walk: &mut Walk) {
                 .get(usize::from(*hop) - 1)
                 .is_some_and(|addresses| addresses.contains(&from))
         });
-        if let (Some(places), Some(change)) = (
-            speaker.and_then(|hop| walk.nodes.of_node(hop)),
-            walk.change.as_mut(),
-        ) {
-            change.places = places;
+        let is_placed = speaker.is_some_and(|hop| walk.change_at(hop));
+        if let Some(change) = walk.change.as_mut().filter(|_| is_placed) {
             change.direct = true;
         }
         walk.evidence.push(Evidence {

@@ -144,6 +144,16 @@ pub(crate) struct Walk {
     pub(crate) id: String,
 }
 
+impl Walk {
+    /// Puts the change at one node, where that is known better than by the stretch around it. Whether it could be.
+    pub(super) fn change_at(&mut self, node: u8) -> bool {
+        let places = self.nodes.of_node(node).zip(self.change.as_mut());
+        places
+            .map(|(places, change)| change.places = places)
+            .is_some()
+    }
+}
+
 /// A trace with its measurement's identifier.
 pub(crate) type Cited<'a> = (&'a str, &'a Trace);
 

@@ -26,28 +26,21 @@ pub(super) struct Held {
 
 /// What one end sent or received in the clear in one direction.
 pub(super) fn plain(transcript: &Transcript, direction: Direction) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for chunk in transcript.of(direction) {
-        // Whatever follows TLS is the handshake's business, not this comparison's.
-        if chunk.layer != Layer::Plain || bytes.len() >= MOST {
-            break;
-        }
-        bytes.extend_from_slice(&chunk.bytes);
-    }
-    without_credentials(&bytes)
+    plain_before(transcript, direction, u64::MAX)
 }
 
-/// How long [`plain`] is up to a place in the stream of one direction.
-pub(super) fn length_before(transcript: &Transcript, direction: Direction, end: u64) -> usize {
+/// The same up to a place in that direction's stream.
+pub(super) fn plain_before(transcript: &Transcript, direction: Direction, end: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     for chunk in transcript.of(direction) {
         let room = usize::try_from(end.saturating_sub(chunk.offset)).unwrap_or(usize::MAX);
+        // Whatever follows TLS is the handshake's business, not this comparison's.
         if chunk.layer != Layer::Plain || room == 0 || bytes.len() >= MOST {
             break;
         }
         bytes.extend_from_slice(chunk.bytes.get(..room).unwrap_or(&chunk.bytes));
     }
-    without_credentials(&bytes).len()
+    without_credentials(&bytes)
 }
 
 /// Lines that carry credentials, cut behind their verb: one end may have redacted them and the other not.

@@ -164,7 +164,7 @@ pub(super) fn hear_dialogue(hearing: &Hearing<'_>, report: &Report, testimony: &
         // The reply to STARTTLS is no list: who forges it need not touch what the witness traces with.
         let lists = hearing.upgrades().next().map_or(usize::MAX, |step| {
             let reply = step.exchange.received.from;
-            compare::length_before(transcript, Direction::ToClient, reply)
+            compare::plain_before(transcript, Direction::ToClient, reply).len()
         });
         let differs = down.difference.as_ref();
         if differs.is_some_and(|(_, heard)| heard.start < lists) {

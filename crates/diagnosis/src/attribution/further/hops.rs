@@ -107,8 +107,8 @@ impl Further {
         self.credible = Some(change.credible);
         self.raw_hops = change.engine == Engine::Raw;
         self.facts.first_hop = change.first_hop;
-        let direct = change.direct && !ends && change.kind != Kind::Blocked;
-        if direct {
+        let of_the_flow = !ends && change.kind != Kind::Blocked;
+        if of_the_flow && change.direct {
             self.facts.shown_in_session |= change.kind == Kind::Rewritten;
 
             if change.kind.is_of_hello() {
@@ -116,9 +116,9 @@ impl Further {
             } else {
                 accuse(change, opinion);
             }
-            self.wire(bench, walk, change, opinion);
-        } else if walk.wire.answered_here && !ends && change.kind != Kind::Blocked {
-            // Whatever routes packets took beyond this host, this one came from none of them.
+        }
+        // Whatever routes packets took beyond this host, an answer that was given on it came over none of them.
+        if of_the_flow && (change.direct || walk.wire.answered_here) {
             self.wire(bench, walk, change, opinion);
         } else if ends && change.direct && change.first_hop {
             self.answered_here(bench, walk);
